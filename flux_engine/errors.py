@@ -1,0 +1,60 @@
+"""What can go wrong, as types. Stdlib only.
+
+    FluxError                    everything this project raises on purpose
+    ├── RequestError             a picture nobody could paint as asked: size, steps, seed, prompt
+    ├── ConfigError              a config.json that is no network
+    ├── TokenizerError           a vocabulary file that is missing or unreadable
+    ├── CheckpointError          a checkpoint that cannot be used
+    │   ├── CheckpointNotFound   the folder, or one of its parts, is not there
+    │   ├── CheckpointCorrupt    it is there, but empty, truncated or not Orbax
+    │   └── WeightsMismatch      its leaves are not the leaves that its config promises
+    └── OutputError              a picture that could not be written
+
+Every message says what was got and what was expected; `hint` says the next move.
+"""
+
+
+class FluxError(Exception):
+    """Base of the tree. `str(error)` is one line for a person; `hint` is what to do next ("" if nothing)."""
+
+    def __init__(self, message: str, *, hint: str = "") -> None:
+        super().__init__(message)
+        self.hint = hint
+
+
+class RequestError(FluxError, ValueError):
+    """A generation request that contradicts itself or the model."""
+
+
+class ConfigError(FluxError, ValueError):
+    """A network configuration that is incomplete or impossible."""
+
+
+class TokenizerError(FluxError):
+    """A tokenizer's files are missing or unreadable."""
+
+
+class CheckpointError(FluxError):
+    """A checkpoint cannot be used."""
+
+
+class CheckpointNotFound(CheckpointError, FileNotFoundError):
+    """A checkpoint folder, or a part of one, does not exist."""
+
+    def __str__(self) -> str:
+        return str(self.args[0])
+
+
+class CheckpointCorrupt(CheckpointError):
+    """A checkpoint's files are there but cannot be read."""
+
+
+class WeightsMismatch(CheckpointError):
+    """A component's stored leaves differ from the leaves that its config asks for."""
+
+
+class OutputError(FluxError, OSError):
+    """A result could not be written."""
+
+    def __str__(self) -> str:
+        return str(self.args[0])

@@ -1,0 +1,58 @@
+"""Pieces that several networks share. Mathematics only: no file, no device, no prompt.
+
+Dimensions, here and in every network: B batch, L image tokens, T text tokens, S = T + L, D width, H heads,
+K head size, M mlp width, h w latent grid, C channels.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any, TypeVar
+
+import jax
+import jax.numpy as jnp
+from flax import nnx
+
+Block = TypeVar("Block", bound=nnx.Module)
+
+
+def stack_blocks(make: Callable[[nnx.Rngs], Block], count: int, rngs: nnx.Rngs) -> Block:
+    """`count` blocks as one module whose every leaf has a leading axis of that length, each with its own weights."""
+
+    @nnx.split_rngs(splits=count)
+    @nnx.vmap(in_axes=0, out_axes=0)
+    def build(rngs: nnx.Rngs) -> Block:
+        return make(rngs)
+
+    return build(rngs)
+
+
+def scan_blocks(blocks: Block, step: Callable[[Block, Any], Any], carry: Any) -> Any:
+    """Fold `carry` through stacked blocks, compiling `step(block, carry)` once whatever their number."""
+    graphdef, state = nnx.split(blocks)
+
+    def body(carry: Any, layer: nnx.State) -> tuple[Any, None]:
+        return step(nnx.merge(graphdef, layer), carry), None
+
+    return jax.lax.scan(body, carry, state)[0]
+
+
+def layer_norm(x: jax.Array, eps: float = 1e-6) -> jax.Array:
+    """LayerNorm without affine over the last axis; statistics in float32, result in x's dtype."""
+    x32 = x.astype(jnp.float32)
+    mean = jnp.mean(x32, axis=-1, keepdims=True)
+    variance = jnp.mean(jnp.square(x32 - mean), axis=-1, keepdims=True)
+    return ((x32 - mean) * jax.lax.rsqrt(variance + eps)).astype(x.dtype)
+
+
+class RMSNorm(nnx.Module):
+    """Root-mean-square norm with a learned scale, computed in float32 (Zhang & Sennrich 2019, arXiv:1910.07467)."""
+
+    def __init__(self, dim: int, *, eps: float = 1e-6, param_dtype: jnp.dtype = jnp.float32) -> None:
+        self.scale = nnx.Param(jnp.ones((dim,), param_dtype))
+        self.eps = eps
+
+    def __call__(self, x: jax.Array) -> jax.Array:
+        x32 = x.astype(jnp.float32)
+        norm = x32 * jax.lax.rsqrt(jnp.mean(jnp.square(x32), axis=-1, keepdims=True) + self.eps)
+        return (norm * self.scale[...].astype(jnp.float32)).astype(x.dtype)

@@ -1,0 +1,179 @@
+"""What goes into the engine and what comes out: plain values, stdlib only.
+
+This is the whole vocabulary between a screen and the engine. It knows no array and no widget.
+A request is checked at birth, so an engine never meets an impossible one; events come out in the order
+
+    StageStarted("loading") StageStarted("encoding") StageStarted("denoising") StepDone* StageStarted("decoding") PicturesReady
+
+A stage that has nothing to do (a model already loaded) is not announced. Faults are raised as `FluxError`.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Literal, get_args
+
+from flux_engine.errors import RequestError
+
+Integrator = Literal["euler", "heun", "ddim", "dpmpp_2s"]
+Noise = Literal["jax", "torch"]
+DType = Literal["auto", "float32", "bfloat16"]
+Stage = Literal["loading", "encoding", "denoising", "decoding", "saving"]
+
+SIZE_STEP_PX = 16
+MAX_SIZE_PX = 8192
+MAX_STEPS = 1000
+MAX_BATCH = 64
+MAX_SEED = 2**32 - 1
+
+
+@dataclass(frozen=True, kw_only=True)
+class RequestDefaults:
+    """What a request takes where the user says nothing; each model has its own."""
+
+    width: int
+    height: int
+    num_steps: int
+    guidance_scale: float
+
+
+FLUX_DEFAULTS = RequestDefaults(width=1024, height=1024, num_steps=30, guidance_scale=4.0)
+DEMO_DEFAULTS = RequestDefaults(width=128, height=128, num_steps=20, guidance_scale=4.0)
+
+
+def defaults_for(checkpoint_dir: str | None) -> RequestDefaults:
+    """The defaults of the model in `checkpoint_dir`; None is the demo model that ships with the package."""
+    return DEMO_DEFAULTS if checkpoint_dir is None else FLUX_DEFAULTS
+
+
+@dataclass(frozen=True, kw_only=True)
+class GenerationRequest:
+    """Everything that decides a picture.
+
+    Args:
+        prompt: what to paint; not blank.
+        negative_prompt: what to stay away from; has an effect only with `true_cfg_scale > 1`.
+        width, height: pixels, multiples of 16.
+        num_steps: steps of the integrator, 1 to 1000.
+        guidance_scale: the embedded (distilled) guidance; FLUX.1-schnell ignores it.
+        true_cfg_scale: real classifier-free guidance; 1 is off, above 1 costs two passes a step.
+        seed: 0 to 2**32 - 1.
+        batch_size: pictures painted together, 1 to 64.
+        integrator: see `flux_engine.sampling.integrators`.
+        sigma_shift: a fixed Möbius shift of the schedule; None lets it follow the size as FLUX.1-dev does.
+        noise: "jax", or "torch" for the numbers PyTorch's CPU generator draws from the same seed.
+        dtype: what the networks compute in; "auto" takes the faster one of this device.
+        checkpoint_dir: an Orbax checkpoint folder; None is the demo model.
+
+    Raises:
+        RequestError: any value is out of range.
+    """
+
+    prompt: str
+    negative_prompt: str | None = None
+    width: int = DEMO_DEFAULTS.width
+    height: int = DEMO_DEFAULTS.height
+    num_steps: int = DEMO_DEFAULTS.num_steps
+    guidance_scale: float = DEMO_DEFAULTS.guidance_scale
+    true_cfg_scale: float = 1.0
+    seed: int = 0
+    batch_size: int = 1
+    integrator: Integrator = "euler"
+    sigma_shift: float | None = None
+    noise: Noise = "jax"
+    dtype: DType = "auto"
+    checkpoint_dir: str | None = None
+
+    def __post_init__(self) -> None:
+        if not self.prompt.strip():
+            raise RequestError("The prompt is empty.", hint="Say in a few words what to paint.")
+        for name in ("width", "height"):
+            _check_size(name, getattr(self, name))
+        _check_int("num_steps", self.num_steps, 1, MAX_STEPS)
+        _check_int("batch_size", self.batch_size, 1, MAX_BATCH)
+        _check_int("seed", self.seed, 0, MAX_SEED)
+        _check_number("guidance_scale", self.guidance_scale, 0.0)
+        _check_number("true_cfg_scale", self.true_cfg_scale, 1.0)
+        if self.sigma_shift is not None and not (math.isfinite(self.sigma_shift) and self.sigma_shift > 0):
+            raise RequestError(f"sigma_shift is {self.sigma_shift}; expected a number above 0.", hint="Leave it out.")
+        _check_choice("integrator", self.integrator, get_args(Integrator))
+        _check_choice("noise", self.noise, get_args(Noise))
+        _check_choice("dtype", self.dtype, get_args(DType))
+
+
+def _check_size(name: str, value: int) -> None:
+    _check_int(name, value, SIZE_STEP_PX, MAX_SIZE_PX)
+    if value % SIZE_STEP_PX:
+        low = value - value % SIZE_STEP_PX
+        raise RequestError(
+            f"{name} is {value} pixels; expected a multiple of {SIZE_STEP_PX}.",
+            hint=f"Nearest: {low or SIZE_STEP_PX} or {low + SIZE_STEP_PX}.",
+        )
+
+
+def _check_int(name: str, value: int, low: int, high: int) -> None:
+    if isinstance(value, bool) or not isinstance(value, int) or not low <= value <= high:
+        raise RequestError(f"{name} is {value!r}; expected a whole number from {low} to {high}.")
+
+
+def _check_number(name: str, value: float, low: float) -> None:
+    if not math.isfinite(value) or value < low:
+        raise RequestError(f"{name} is {value}; expected a number of at least {low:g}.")
+
+
+def _check_choice(name: str, value: str, choices: tuple[str, ...]) -> None:
+    if value not in choices:
+        raise RequestError(f"{name} is {value!r}; expected one of {', '.join(choices)}.")
+
+
+@dataclass(frozen=True)
+class RGBImage:
+    """A picture as plain bytes: `data` holds height x width x 3 uint8 values, rows from the top."""
+
+    width: int
+    height: int
+    data: bytes = field(repr=False)
+
+    def __post_init__(self) -> None:
+        if len(self.data) != self.width * self.height * 3:
+            raise ValueError(f"got {len(self.data)} bytes; expected {self.width} x {self.height} x 3")
+
+
+@dataclass(frozen=True)
+class StageStarted:
+    """The engine began a stage; `detail` is a word for a person ("transformer", "prompt cut by 12 tokens")."""
+
+    stage: Stage
+    detail: str = ""
+
+
+@dataclass(frozen=True)
+class StepDone:
+    """One step of the integrator is done.
+
+    Attributes:
+        step: 1 to num_steps.
+        sigma: the noise level now reached, 1 (noise) to 0 (clean).
+        preview: the current estimate of the first clean picture, an eighth of its size, or None.
+    """
+
+    step: int
+    num_steps: int
+    sigma: float
+    preview: RGBImage | None = None
+
+
+@dataclass(frozen=True)
+class PicturesReady:
+    """The pictures of a request, first to last in the batch, and the seconds each stage took."""
+
+    request: GenerationRequest
+    images: tuple[RGBImage, ...]
+    seconds: Mapping[str, float]
+    model_name: str
+    warnings: tuple[str, ...] = ()
+
+
+Event = StageStarted | StepDone | PicturesReady
