@@ -1,0 +1,248 @@
+"""FLUX.1's transformer: a velocity for packed image latents, given a text and a time. Mathematics only.
+
+Two streams meet in joint attention (double blocks), then run as one (single blocks). Names are the checkpoint's.
+Reference: black-forest-labs/flux `model.py` and `modules/layers.py`.
+"""
+
+from __future__ import annotations
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from einops import rearrange
+from flax import nnx
+
+from flux_engine.configs import TransformerConfig
+from flux_engine.models.layers import RMSNorm, layer_norm, scan_blocks, stack_blocks
+
+Dtypes = dict[str, jnp.dtype]
+Rope = tuple[jax.Array, jax.Array]
+TIME_EMBEDDING_DIM = 256
+
+
+def rope_table(ids: np.ndarray, axes_dims: tuple[int, ...], theta: float) -> tuple[np.ndarray, np.ndarray]:
+    """Cosines and sines of rotary position embedding (Su et al. 2021, arXiv:2104.09864), one axis beside the other.
+
+    Args:
+        ids: [S, 3], the position of each token on each axis; text tokens are all zero.
+        axes_dims: how much of the head size K each axis rotates; even numbers that add up to K.
+
+    Returns:
+        Two float32 arrays [S, K/2], computed in float64: float32 angles would be off by 1e-5, bfloat16 ones by 0.1.
+    """
+    angles = []
+    for axis, dim in enumerate(axes_dims):
+        frequencies = theta ** -(np.arange(0, dim, 2, dtype=np.float64) / dim)
+        angles.append(ids[:, axis, None].astype(np.float64) * frequencies)
+    table = np.concatenate(angles, axis=-1)
+    return np.cos(table).astype(np.float32), np.sin(table).astype(np.float32)
+
+
+def timestep_embedding(t: jax.Array, dim: int = TIME_EMBEDDING_DIM) -> jax.Array:
+    """Sinusoids of a time in [0, 1] (or a guidance scale), cosines first: [B] -> float32 [B, dim]."""
+    half = dim // 2
+    frequencies = np.exp(-np.log(10000.0) * np.arange(half) / half).astype(np.float32)
+    angles = 1000.0 * t.astype(jnp.float32)[:, None] * frequencies[None, :]
+    return jnp.concatenate([jnp.cos(angles), jnp.sin(angles)], axis=-1)
+
+
+class FluxTransformer2D(nnx.Module):
+    """The rectified-flow transformer; every size comes from the config.
+
+    Repeated blocks are stacked: `double_blocks` and `single_blocks` are one block each, whose leaves carry a leading
+    axis of their number, and which a scan walks. Compile time does not depend on that number.
+    """
+
+    def __init__(
+        self,
+        config: TransformerConfig,
+        *,
+        rngs: nnx.Rngs,
+        dtype: jnp.dtype = jnp.float32,
+        param_dtype: jnp.dtype = jnp.float32,
+    ) -> None:
+        dtypes = {"dtype": dtype, "param_dtype": param_dtype}
+        D = config.hidden_dim
+        self.config = config
+        self.dtype = dtype
+        self.img_in = nnx.Linear(config.in_channels, D, rngs=rngs, **dtypes)
+        self.txt_in = nnx.Linear(config.joint_attention_dim, D, rngs=rngs, **dtypes)
+        self.time_in = MLPEmbedder(TIME_EMBEDDING_DIM, D, rngs, dtypes)
+        self.vector_in = MLPEmbedder(config.pooled_projection_dim, D, rngs, dtypes)
+        self.guidance_in = MLPEmbedder(TIME_EMBEDDING_DIM, D, rngs, dtypes) if config.guidance_embeds else None
+        self.double_blocks = stack_blocks(
+            lambda rngs: DoubleBlock(config, rngs, dtypes), config.num_double_layers, rngs
+        )
+        self.single_blocks = stack_blocks(
+            lambda rngs: SingleBlock(config, rngs, dtypes), config.num_single_layers, rngs
+        )
+        self.final_layer = FinalLayer(config, rngs, dtypes)
+
+    def __call__(
+        self,
+        img: jax.Array,
+        txt: jax.Array,
+        pooled: jax.Array,
+        timesteps: jax.Array,
+        rope: Rope,
+        guidance: jax.Array | None = None,
+    ) -> jax.Array:
+        """Velocity of the packed latents.
+
+        Args:
+            img: [B, L, in_channels], packed noisy latents.
+            txt: [B, T, joint_attention_dim], T5's sequence.
+            pooled: [B, pooled_projection_dim], CLIP's pooled vector.
+            timesteps: float [B] in [0, 1]; 1 is noise.
+            rope: cosines and sines [T + L, K/2] of the text's and then the image's positions, from `rope_table`.
+            guidance: float [B], the embedded guidance scale; ignored by models without guidance embedding.
+
+        Returns:
+            [B, L, in_channels] in the compute dtype.
+
+        Raises:
+            ValueError: the model has a guidance embedding and no guidance was given.
+        """
+        vec = self.conditioning(pooled, timesteps, guidance)
+        img, txt = self.img_in(img.astype(self.dtype)), self.txt_in(txt.astype(self.dtype))
+
+        def double(block: DoubleBlock, streams: tuple[jax.Array, jax.Array]) -> tuple[jax.Array, jax.Array]:
+            return block(*streams, vec, rope)
+
+        img, txt = scan_blocks(self.double_blocks, double, (img, txt))
+        x = jnp.concatenate([txt, img], axis=1)
+        x = scan_blocks(self.single_blocks, lambda block, x: block(x, vec, rope), x)
+        return self.final_layer(x[:, txt.shape[1] :], vec)
+
+    def conditioning(self, pooled: jax.Array, timesteps: jax.Array, guidance: jax.Array | None) -> jax.Array:
+        """The vector [B, D] that every modulation reads: time, guidance and pooled text, added up."""
+        vec = self.time_in(timestep_embedding(timesteps).astype(self.dtype))
+        if self.guidance_in is not None:
+            if guidance is None:
+                raise ValueError("guidance is None; expected [B] scales for a model with a guidance embedding")
+            vec = vec + self.guidance_in(timestep_embedding(guidance).astype(self.dtype))
+        return vec + self.vector_in(pooled.astype(self.dtype))
+
+
+class MLPEmbedder(nnx.Module):
+    def __init__(self, dim_in: int, dim: int, rngs: nnx.Rngs, dtypes: Dtypes) -> None:
+        self.in_layer = nnx.Linear(dim_in, dim, rngs=rngs, **dtypes)
+        self.out_layer = nnx.Linear(dim, dim, rngs=rngs, **dtypes)
+
+    def __call__(self, x: jax.Array) -> jax.Array:
+        return self.out_layer(nnx.silu(self.in_layer(x)))
+
+
+class DoubleBlock(nnx.Module):
+    """Image and text with weights of their own, attending to each other."""
+
+    def __init__(self, config: TransformerConfig, rngs: nnx.Rngs, dtypes: Dtypes) -> None:
+        D = config.hidden_dim
+        self.img_mod = nnx.Linear(D, 6 * D, rngs=rngs, **dtypes)
+        self.txt_mod = nnx.Linear(D, 6 * D, rngs=rngs, **dtypes)
+        self.attn = JointAttention(config, rngs, dtypes)
+        self.img_mlp = MLP(D, config.mlp_dim, rngs, dtypes)
+        self.txt_mlp = MLP(D, config.mlp_dim, rngs, dtypes)
+
+    def __call__(self, img: jax.Array, txt: jax.Array, vec: jax.Array, rope: Rope) -> tuple[jax.Array, jax.Array]:
+        img_shift1, img_scale1, img_gate1, img_shift2, img_scale2, img_gate2 = modulation(self.img_mod, vec, 6)
+        txt_shift1, txt_scale1, txt_gate1, txt_shift2, txt_scale2, txt_gate2 = modulation(self.txt_mod, vec, 6)
+        img_attn, txt_attn = self.attn(
+            modulate(img, img_shift1, img_scale1), modulate(txt, txt_shift1, txt_scale1), rope
+        )
+        img = img + img_gate1 * img_attn
+        img = img + img_gate2 * self.img_mlp(modulate(img, img_shift2, img_scale2))
+        txt = txt + txt_gate1 * txt_attn
+        txt = txt + txt_gate2 * self.txt_mlp(modulate(txt, txt_shift2, txt_scale2))
+        return img, txt
+
+
+class JointAttention(nnx.Module):
+    def __init__(self, config: TransformerConfig, rngs: nnx.Rngs, dtypes: Dtypes) -> None:
+        D, K, norm_dtype = config.hidden_dim, config.head_dim, dtypes["param_dtype"]
+        self.num_heads = config.num_heads
+        self.img_qkv = nnx.Linear(D, 3 * D, rngs=rngs, **dtypes)
+        self.txt_qkv = nnx.Linear(D, 3 * D, rngs=rngs, **dtypes)
+        self.img_query_norm = RMSNorm(K, param_dtype=norm_dtype)
+        self.img_key_norm = RMSNorm(K, param_dtype=norm_dtype)
+        self.txt_query_norm = RMSNorm(K, param_dtype=norm_dtype)
+        self.txt_key_norm = RMSNorm(K, param_dtype=norm_dtype)
+        self.img_proj = nnx.Linear(D, D, rngs=rngs, **dtypes)
+        self.txt_proj = nnx.Linear(D, D, rngs=rngs, **dtypes)
+
+    def __call__(self, img: jax.Array, txt: jax.Array, rope: Rope) -> tuple[jax.Array, jax.Array]:
+        img_q, img_k, img_v = split_heads(self.img_qkv(img), self.num_heads)
+        txt_q, txt_k, txt_v = split_heads(self.txt_qkv(txt), self.num_heads)
+        q = jnp.concatenate([self.txt_query_norm(txt_q), self.img_query_norm(img_q)], axis=1)
+        k = jnp.concatenate([self.txt_key_norm(txt_k), self.img_key_norm(img_k)], axis=1)
+        v = jnp.concatenate([txt_v, img_v], axis=1)
+        attended = attention(q, k, v, rope)
+        text_length = txt.shape[1]
+        return self.img_proj(attended[:, text_length:]), self.txt_proj(attended[:, :text_length])
+
+
+class SingleBlock(nnx.Module):
+    """Attention and MLP side by side on text and image tokens together."""
+
+    def __init__(self, config: TransformerConfig, rngs: nnx.Rngs, dtypes: Dtypes) -> None:
+        D, M, K = config.hidden_dim, config.mlp_dim, config.head_dim
+        self.num_heads = config.num_heads
+        self.modulation = nnx.Linear(D, 3 * D, rngs=rngs, **dtypes)
+        self.linear1 = nnx.Linear(D, 3 * D + M, rngs=rngs, **dtypes)
+        self.linear2 = nnx.Linear(D + M, D, rngs=rngs, **dtypes)
+        self.query_norm = RMSNorm(K, param_dtype=dtypes["param_dtype"])
+        self.key_norm = RMSNorm(K, param_dtype=dtypes["param_dtype"])
+
+    def __call__(self, x: jax.Array, vec: jax.Array, rope: Rope) -> jax.Array:
+        shift, scale, gate = modulation(self.modulation, vec, 3)
+        qkv, mlp = jnp.split(self.linear1(modulate(x, shift, scale)), [3 * x.shape[-1]], axis=-1)
+        q, k, v = split_heads(qkv, self.num_heads)
+        attended = attention(self.query_norm(q), self.key_norm(k), v, rope)
+        return x + gate * self.linear2(jnp.concatenate([attended, nnx.gelu(mlp)], axis=-1))
+
+
+class MLP(nnx.Module):
+    def __init__(self, dim: int, hidden: int, rngs: nnx.Rngs, dtypes: Dtypes) -> None:
+        self.fc1 = nnx.Linear(dim, hidden, rngs=rngs, **dtypes)
+        self.fc2 = nnx.Linear(hidden, dim, rngs=rngs, **dtypes)
+
+    def __call__(self, x: jax.Array) -> jax.Array:
+        return self.fc2(nnx.gelu(self.fc1(x)))
+
+
+class FinalLayer(nnx.Module):
+    def __init__(self, config: TransformerConfig, rngs: nnx.Rngs, dtypes: Dtypes) -> None:
+        D = config.hidden_dim
+        self.adaLN_modulation = nnx.Linear(D, 2 * D, rngs=rngs, **dtypes)
+        self.linear = nnx.Linear(D, config.in_channels, rngs=rngs, **dtypes)
+
+    def __call__(self, x: jax.Array, vec: jax.Array) -> jax.Array:
+        shift, scale = modulation(self.adaLN_modulation, vec, 2)
+        return self.linear(modulate(x, shift, scale))
+
+
+def modulation(linear: nnx.Linear, vec: jax.Array, parts: int) -> list[jax.Array]:
+    """`parts` shifts, scales and gates [B, 1, D] out of the conditioning vector [B, D]."""
+    return jnp.split(linear(nnx.silu(vec))[:, None, :], parts, axis=-1)
+
+
+def modulate(x: jax.Array, shift: jax.Array, scale: jax.Array) -> jax.Array:
+    return (1 + scale) * layer_norm(x) + shift
+
+
+def split_heads(qkv: jax.Array, num_heads: int) -> jax.Array:
+    return rearrange(qkv, "B S (three H K) -> three B S H K", three=3, H=num_heads)
+
+
+def attention(q: jax.Array, k: jax.Array, v: jax.Array, rope: Rope) -> jax.Array:
+    """Scaled dot-product attention of rotated [B, S, H, K] queries and keys: [B, S, H * K]."""
+    attended = jax.nn.dot_product_attention(rotate(q, rope), rotate(k, rope), v)
+    return rearrange(attended, "B S H K -> B S (H K)")
+
+
+def rotate(x: jax.Array, rope: Rope) -> jax.Array:
+    """Turn the pairs (x0, x1), (x2, x3), ... of [B, S, H, K] by the angles of `rope`, in float32."""
+    cos, sin = (table[None, :, None, :] for table in rope)
+    even, odd = x[..., 0::2].astype(jnp.float32), x[..., 1::2].astype(jnp.float32)
+    turned = jnp.stack([cos * even - sin * odd, sin * even + cos * odd], axis=-1)
+    return turned.reshape(x.shape).astype(x.dtype)
