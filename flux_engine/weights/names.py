@@ -1,0 +1,62 @@
+"""Where each weight of a network lies in a checkpoint, and back. Tables and tuples only: no file, no array.
+
+A network's own path and the stored one are the same names, but for two things. Repeated blocks are one module whose
+leaves have a leading axis [N, ...]; they are stored as N leaves, one block each:
+
+    double_blocks.attn.img_qkv.kernel [N, D, 3D]   <->   double_blocks.<i>.attn.img_qkv.kernel [D, 3D]
+
+And T5's position bias, which every block adds, is stored inside the first.
+"""
+
+from __future__ import annotations
+
+import re
+
+LeafPath = tuple[str, ...]
+
+# Attributes that hold stacked blocks.
+STACKS: dict[str, tuple[str, ...]] = {
+    "transformer": ("double_blocks", "single_blocks"),
+    "vae": (),
+    "clip_text": ("layers",),
+    "t5_text": ("blocks",),
+}
+
+# Own path -> stored path, where a leaf lives elsewhere.
+MOVED: dict[str, dict[LeafPath, LeafPath]] = {
+    "t5_text": {
+        ("relative_attention_bias", "embedding"): ("blocks", "0", "self_attn", "relative_attention_bias", "embedding"),
+    },
+}
+
+# jcopo/diffuse stores a scale for norms that have none in FLUX.
+_FOREIGN_SCALE = re.compile(
+    r"double_blocks\.\d+\.(img|txt)_norm[12]\.scale|single_blocks\.\d+\.norm\.scale|final_layer\.norm\.scale"
+)
+
+
+def is_stacked(component: str, path: LeafPath) -> bool:
+    """Whether the network's leaf at `path` holds one slice per block."""
+    return path[0] in STACKS[component]
+
+
+def stored_path(component: str, path: LeafPath, block: int | None = None) -> LeafPath:
+    """Where the leaf at `path`, or its slice number `block` if it is stacked, is stored."""
+    if block is None:
+        return MOVED.get(component, {}).get(path, path)
+    return (path[0], str(block), *path[1:])
+
+
+def module_path(component: str, stored: LeafPath) -> tuple[LeafPath, int | None]:
+    """The inverse of `stored_path`: the network's own path and the number of the block, None if not stacked."""
+    for path, moved in MOVED.get(component, {}).items():
+        if stored == moved:
+            return path, None
+    if is_stacked(component, stored) and len(stored) > 1 and stored[1].isdigit():
+        return (stored[0], *stored[2:]), int(stored[1])
+    return stored, None
+
+
+def is_foreign(component: str, stored: LeafPath) -> bool:
+    """Whether a stored leaf is one of those scales, which belong to no weight here."""
+    return component == "transformer" and _FOREIGN_SCALE.fullmatch(".".join(stored)) is not None
