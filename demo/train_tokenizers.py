@@ -24,11 +24,11 @@ PIECES = 600  # at most: the captions have about 200 words, the bytes take 256
 
 def train_tokenizers(captions: Sequence[str], out_dir: Path) -> None:
     """Write `tokenizer/` (CLIP's BPE) and `tokenizer_2/` (T5's SentencePiece) under `out_dir`."""
-    _train_clip(captions, out_dir / "tokenizer")
-    _train_t5(captions, out_dir / "tokenizer_2")
+    train_clip(captions, out_dir / "tokenizer")
+    train_t5(captions, out_dir / "tokenizer_2")
 
 
-def _train_clip(captions: Sequence[str], folder: Path) -> None:
+def train_clip(captions: Sequence[str], folder: Path) -> None:
     """Vocabulary in CLIP's order: 256 bytes, 256 bytes that end a word, merges, start, end."""
     alphabet = sorted(pre_tokenizers.ByteLevel.alphabet())
     alphabet += [letter + END_OF_WORD for letter in alphabet]
@@ -51,7 +51,7 @@ def _train_clip(captions: Sequence[str], folder: Path) -> None:
     _write_config(folder, bos_token=BOS, eos_token=EOS, pad_token=EOS, unk_token=EOS)
 
 
-def _train_t5(captions: Sequence[str], folder: Path) -> None:
+def train_t5(captions: Sequence[str], folder: Path) -> None:
     model = io.BytesIO()
     sentencepiece.SentencePieceTrainer.train(
         sentence_iterator=_followed_by_commas(captions),

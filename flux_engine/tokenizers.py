@@ -9,7 +9,8 @@ CLIP follows transformers' fast tokenizer (NFC; old slow ones run ftfy first, so
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
+import re
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -22,6 +23,7 @@ from flux_engine.errors import TokenizerError
 
 BOS, EOS = "<|startoftext|>", "<|endoftext|>"
 END_OF_WORD = "</w>"
+UNLIMITED = 10**6  # transformers writes a model_max_length of 1e30 for "not said"
 CLIP_WORDS = r"<\|startoftext\|>|<\|endoftext\|>|'s|'t|'re|'ve|'m|'ll|'d|\p{L}+|\p{N}|[^\s\p{L}\p{N}]+"
 
 
@@ -85,14 +87,13 @@ class CLIPTokenizer:
                 raise TokenizerError(
                     f"{path}: {name} {text!r} is not in vocab.json.", hint="Check tokenizer_config.json."
                 )
-        bpe.add_special_tokens(_added_tokens(config, texts.values()))
-        return cls(
-            bpe,
-            bos=ids["bos_token"],
-            eos=ids["eos_token"],
-            pad=ids["pad_token"],
-            max_length=max_length or _model_max_length(path, config, 77),
-        )
+        # A special token typed in the prompt is that token; it is looked for before the prompt is normalised.
+        declared = _added_tokens(path, config)
+        for text in dict.fromkeys(texts.values()):
+            _, flags = declared.get(text, (None, {}))
+            bpe.add_special_tokens([AddedToken(text, special=True, normalized=flags.get("normalized", False))])
+        length = _model_max_length(path, config, 77) if max_length is None else max_length
+        return cls(bpe, bos=ids["bos_token"], eos=ids["eos_token"], pad=ids["pad_token"], max_length=length)
 
     @property
     def vocab_size(self) -> int:
@@ -114,9 +115,17 @@ class T5Tokenizer:
     """SentencePiece unigram as T5 uses it: pieces `</s>` padding. Reference: transformers `tokenization_t5.py`."""
 
     def __init__(
-        self, pieces: sentencepiece.SentencePieceProcessor, *, eos: int = 1, pad: int = 0, max_length: int = 512
+        self,
+        pieces: sentencepiece.SentencePieceProcessor,
+        *,
+        eos: int = 1,
+        pad: int = 0,
+        max_length: int = 512,
+        special: Mapping[str, int] | None = None,
     ) -> None:
         self._pieces = pieces
+        self._special = {pieces.IdToPiece(id): id for id in (pad, eos, pieces.unk_id())} | dict(special or {})
+        self._split = re.compile(f"({'|'.join(map(re.escape, self._special))})").split
         self.eos, self.pad = eos, pad
         self.max_length = _checked_length(max_length, least=1)
 
@@ -141,7 +150,9 @@ class T5Tokenizer:
             raise TokenizerError(
                 f"{file} is not a SentencePiece model ({error}).", hint="Fetch the tokenizer_2 folder again."
             ) from error
-        return cls(pieces, eos=eos, pad=pad, max_length=max_length or _model_max_length(path, config, 512))
+        special = {text: id for text, (id, _) in _added_tokens(path, config).items()}
+        length = _model_max_length(path, config, 512) if max_length is None else max_length
+        return cls(pieces, eos=eos, pad=pad, max_length=length, special=special)
 
     @property
     def vocab_size(self) -> int:
@@ -150,11 +161,18 @@ class T5Tokenizer:
 
     def count(self, text: str) -> int:
         """Tokens that `text` needs, with its end."""
-        return len(self._pieces.EncodeAsIds(text)) + 1
+        return len(self._words(text)) + 1
 
     def encode(self, texts: Sequence[str]) -> Encoded:
         """Ids of each text: cut on the right, the end token always kept, padded."""
-        return _rows([self._pieces.EncodeAsIds(text) for text in texts], self.eos, self.pad, self.max_length)
+        return _rows([self._words(text) for text in texts], self.eos, self.pad, self.max_length)
+
+    def _words(self, text: str) -> list[int]:
+        """Ids of `text`; a special token in it, such as `</s>` or `<extra_id_0>`, is one id."""
+        ids: list[int] = []
+        for part in self._split(text):
+            ids += [self._special[part]] if part in self._special else self._pieces.EncodeAsIds(part)
+        return ids
 
 
 def clip_normalizer() -> normalizers.Normalizer:
@@ -203,16 +221,26 @@ def _token_text(config: dict[str, Any], name: str, default: str) -> str:
     return str(token["content"] if isinstance(token, dict) else token)
 
 
-def _added_tokens(config: dict[str, Any], texts: Any) -> list[AddedToken]:
-    """Special tokens are recognised in the prompt itself, unnormalised unless the config says otherwise."""
-    return [AddedToken(text, special=True, normalized=False) for text in dict.fromkeys(texts)]
+def _added_tokens(path: Path, config: dict[str, Any]) -> dict[str, tuple[int, dict[str, Any]]]:
+    """Special tokens that the config declares: text -> id and flags."""
+    try:
+        declared = config.get("added_tokens_decoder", {}).items()
+        return {token["content"]: (int(id), token) for id, token in declared}
+    except (AttributeError, KeyError, TypeError, ValueError) as error:
+        raise TokenizerError(
+            f"{path}: added_tokens_decoder is not a table of tokens by id ({error!r}).",
+            hint="Check tokenizer_config.json.",
+        ) from error
 
 
 def _model_max_length(path: Path, config: dict[str, Any], default: int) -> int:
     length = config.get("model_max_length", default)
-    if not isinstance(length, int) or isinstance(length, bool) or length < 2:
-        raise TokenizerError(f"{path}: model_max_length is {length!r}; expected a number of tokens, 2 or more.")
-    return length
+    if type(length) is not int or length < 2:
+        raise TokenizerError(
+            f"{path}: model_max_length is {length!r}; expected a number of tokens, 2 or more.",
+            hint="Check tokenizer_config.json.",
+        )
+    return length if length < UNLIMITED else default
 
 
 def _checked_length(length: int, least: int) -> int:

@@ -1,0 +1,189 @@
+"""Prompts become the ids that CLIP and T5 were trained on; damaged files become one clear error."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from flux_engine.errors import TokenizerError
+from flux_engine.tokenizers import CLIPTokenizer, T5Tokenizer
+from tests.tiny_tokenizers import AWKWARD_PROMPTS, write_clip, write_t5
+
+CLIP_FILES = ("vocab.json", "merges.txt", "tokenizer_config.json")
+T5_FILES = ("spiece.model", "tokenizer_config.json")
+
+
+@pytest.fixture(scope="module")
+def clip_dir(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return write_clip(tmp_path_factory.mktemp("clip") / "tokenizer")
+
+
+@pytest.fixture(scope="module")
+def t5_dir(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return write_t5(tmp_path_factory.mktemp("t5") / "tokenizer_2")
+
+
+def changed(folder: Path, to: Path, **config: Any) -> Path:
+    """A copy of a tokenizer's folder with other settings."""
+    to.mkdir()
+    for file in folder.iterdir():
+        (to / file.name).write_bytes(file.read_bytes())
+    settings = json.loads((to / "tokenizer_config.json").read_text())
+    (to / "tokenizer_config.json").write_text(json.dumps(settings | config))
+    return to
+
+
+def test_clip_puts_a_prompt_between_start_and_end_and_pads_with_the_end(clip_dir: Path) -> None:
+    tokenizer = CLIPTokenizer.from_dir(clip_dir, max_length=9)
+    vocab = json.loads((clip_dir / "vocab.json").read_text())
+
+    encoded = tokenizer.encode(["the old old lighthouse", ""])
+
+    start, end = vocab["<|startoftext|>"], vocab["<|endoftext|>"]
+    assert encoded.ids.dtype == np.int32
+    assert encoded.ids.tolist() == [
+        [start, vocab["the</w>"], vocab["old</w>"], vocab["old</w>"], vocab["lighthouse</w>"], end, end, end, end],
+        [start, *[end] * 8],
+    ]
+    assert encoded.cut == (0, 0)
+
+
+def test_clip_pads_with_the_configured_token(clip_dir: Path, tmp_path: Path) -> None:
+    tokenizer = CLIPTokenizer.from_dir(changed(clip_dir, tmp_path / "t", pad_token={"content": "!"}), max_length=4)
+    vocab = json.loads((clip_dir / "vocab.json").read_text())
+
+    ids = tokenizer.encode([""]).ids[0].tolist()
+
+    assert ids == [vocab["<|startoftext|>"], vocab["<|endoftext|>"], vocab["!"], vocab["!"]]
+
+
+def test_a_prompt_that_is_too_long_keeps_its_beginning_and_the_end_token(clip_dir: Path, t5_dir: Path) -> None:
+    text = "the old lighthouse " * 70
+    for tokenizer in (CLIPTokenizer.from_dir(clip_dir, max_length=20), T5Tokenizer.from_dir(t5_dir, max_length=20)):
+        whole = tokenizer.encode(["the old lighthouse " * 3]).ids[0]
+        cut = tokenizer.encode([text, "a"])
+
+        assert cut.ids.shape == (2, 20)
+        assert cut.ids[0, -1] == tokenizer.eos
+        assert np.array_equal(cut.ids[0, :6], whole[:6])
+        assert cut.cut == (tokenizer.count(text) - 20, 0)
+        assert tokenizer.count(text) > 210
+
+
+@pytest.mark.parametrize(
+    ("text", "same"),
+    [
+        ("The OLD\n\tlighthouse", "the old lighthouse"),
+        ("cafe\u0301", "caf\u00e9"),
+        ("1873", "1 8 7 3"),
+        ("don't", "don 't"),
+        ("lighthouse!", "lighthouse !"),
+    ],
+)
+def test_clip_reads_alike(clip_dir: Path, text: str, same: str) -> None:
+    tokenizer = CLIPTokenizer.from_dir(clip_dir)
+    assert tokenizer.encode([text]).ids.tolist() == tokenizer.encode([same]).ids.tolist()
+
+
+def test_a_special_token_in_a_prompt_is_that_token(clip_dir: Path, t5_dir: Path) -> None:
+    clip, t5 = CLIPTokenizer.from_dir(clip_dir), T5Tokenizer.from_dir(t5_dir)
+    assert clip.encode(["the <|endoftext|> old"]).ids[0, 2] == clip.eos
+    assert clip.count("<|endoftext|><|startoftext|>") == 4
+    assert clip.count("<|ENDOFTEXT|>") > 3
+    assert t5.encode(["</s><pad>"]).ids[0, :3].tolist() == [t5.eos, t5.pad, t5.eos]
+
+
+def test_special_tokens_that_the_config_declares_are_recognised(clip_dir: Path, t5_dir: Path, tmp_path: Path) -> None:
+    clip_end = CLIPTokenizer.from_dir(clip_dir).eos
+    normalized = {str(clip_end): {"content": "<|endoftext|>", "normalized": True}}
+    clip = CLIPTokenizer.from_dir(changed(clip_dir, tmp_path / "clip", added_tokens_decoder=normalized))
+    sentinel = {"777": {"content": "<extra_id_0>"}}
+    t5 = T5Tokenizer.from_dir(changed(t5_dir, tmp_path / "t5", added_tokens_decoder=sentinel))
+
+    assert clip.count("<|ENDOFTEXT|>") == 3
+    assert 777 in t5.encode(["a <extra_id_0>"]).ids[0]
+
+
+def test_t5_ends_a_prompt_pads_with_zero_and_keeps_case(t5_dir: Path) -> None:
+    tokenizer = T5Tokenizer.from_dir(t5_dir, max_length=12)
+
+    rows = tokenizer.encode(["", "a  b", " a\nb ", "A b"]).ids
+
+    assert rows[0].tolist() == [1] + [0] * 11
+    assert rows[1].tolist() == rows[2].tolist() != rows[3].tolist()
+    assert np.array_equal(np.sort(rows[1])[-1:] > 2, [True])
+
+
+def test_lengths_come_from_the_config_unless_they_are_given(clip_dir: Path, t5_dir: Path, tmp_path: Path) -> None:
+    assert CLIPTokenizer.from_dir(clip_dir).max_length == 77
+    assert T5Tokenizer.from_dir(t5_dir).max_length == 512
+    assert T5Tokenizer.from_dir(t5_dir, max_length=256).max_length == 256
+    for number, (said, length) in enumerate([(32, 32), (10**30, 77)]):
+        folder = changed(clip_dir, tmp_path / str(number), model_max_length=said)
+        assert CLIPTokenizer.from_dir(folder).max_length == length
+
+
+def test_a_count_is_the_length_of_the_row_before_padding(clip_dir: Path, t5_dir: Path) -> None:
+    for tokenizer in (CLIPTokenizer.from_dir(clip_dir, max_length=2000), T5Tokenizer.from_dir(t5_dir, max_length=2000)):
+        for text in AWKWARD_PROMPTS:
+            end = tokenizer.count(text) - 1
+            row = tokenizer.encode([text]).ids[0]
+            assert row[end] == tokenizer.eos
+            assert (row[end + 1 :] == tokenizer.pad).all()
+
+
+@pytest.mark.parametrize("name", CLIP_FILES)
+def test_a_missing_clip_file_is_named(clip_dir: Path, tmp_path: Path, name: str) -> None:
+    folder = changed(clip_dir, tmp_path / "t")
+    (folder / name).unlink()
+    with pytest.raises(TokenizerError, match=f"{name} is missing"):
+        CLIPTokenizer.from_dir(folder)
+
+
+@pytest.mark.parametrize("name", T5_FILES)
+def test_a_missing_t5_file_is_named(t5_dir: Path, tmp_path: Path, name: str) -> None:
+    folder = changed(t5_dir, tmp_path / "t")
+    (folder / name).unlink()
+    with pytest.raises(TokenizerError, match=f"{name} is missing"):
+        T5Tokenizer.from_dir(folder)
+
+
+@pytest.mark.parametrize("name", CLIP_FILES)
+def test_a_garbled_clip_file_is_an_error(clip_dir: Path, tmp_path: Path, name: str) -> None:
+    folder = changed(clip_dir, tmp_path / "t")
+    (folder / name).write_bytes(b"\xff\xfe not these\n{]\n a b c\n")
+    with pytest.raises(TokenizerError):
+        CLIPTokenizer.from_dir(folder)
+
+
+@pytest.mark.parametrize("name", T5_FILES)
+@pytest.mark.parametrize("keep", [0, 0.5])
+def test_a_truncated_t5_file_is_an_error(t5_dir: Path, tmp_path: Path, name: str, keep: float) -> None:
+    folder = changed(t5_dir, tmp_path / "t")
+    content = (folder / name).read_bytes()
+    (folder / name).write_bytes(content[: int(len(content) * keep)])
+    with pytest.raises(TokenizerError):
+        T5Tokenizer.from_dir(folder)
+
+
+@pytest.mark.parametrize(
+    ("config", "told"),
+    [
+        ({"bos_token": "<nobody>"}, "bos_token '<nobody>' is not in vocab.json"),
+        ({"model_max_length": "long"}, "model_max_length is 'long'"),
+        ({"model_max_length": 1}, "model_max_length is 1"),
+        ({"added_tokens_decoder": {"x": {}}}, "added_tokens_decoder"),
+    ],
+)
+def test_an_impossible_config_is_an_error(clip_dir: Path, tmp_path: Path, config: dict[str, Any], told: str) -> None:
+    with pytest.raises(TokenizerError, match=told):
+        CLIPTokenizer.from_dir(changed(clip_dir, tmp_path / "t", **config))
+
+
+def test_a_length_without_room_for_the_special_tokens_is_an_error(clip_dir: Path) -> None:
+    with pytest.raises(TokenizerError, match="max_length is 1"):
+        CLIPTokenizer.from_dir(clip_dir, max_length=1)

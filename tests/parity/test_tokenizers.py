@@ -1,0 +1,41 @@
+"""Token ids against transformers' own tokenizers, from the same files."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from flux_engine.tokenizers import CLIPTokenizer, T5Tokenizer
+from tests.tiny_tokenizers import AWKWARD_PROMPTS, write_clip, write_t5
+
+transformers = pytest.importorskip("transformers")
+
+
+@pytest.mark.parametrize("declared", [False, True])
+@pytest.mark.parametrize("length", [12, 77])
+def test_clip_ids_are_exact(tmp_path: Path, length: int, declared: bool) -> None:
+    folder = write_clip(tmp_path / "tokenizer", model_max_length=length)
+    ours = CLIPTokenizer.from_dir(folder)
+    if declared:
+        flags = {"lstrip": False, "rstrip": False, "single_word": False, "normalized": True, "special": True}
+        tokens = {ours.bos: "<|startoftext|>", ours.eos: "<|endoftext|>"}
+        decoder = {str(id): {"content": text, **flags} for id, text in tokens.items()}
+        folder = write_clip(tmp_path / "declared", model_max_length=length, added_tokens_decoder=decoder)
+        ours = CLIPTokenizer.from_dir(folder)
+    theirs = transformers.CLIPTokenizerFast.from_pretrained(folder)
+
+    for prompt in AWKWARD_PROMPTS:
+        expected = theirs(prompt, padding="max_length", truncation=True, max_length=length)["input_ids"]
+        assert ours.encode([prompt]).ids[0].tolist() == expected, prompt
+
+
+@pytest.mark.parametrize("length", [16, 512])
+def test_t5_ids_are_exact(tmp_path: Path, length: int) -> None:
+    folder = write_t5(tmp_path / "tokenizer_2", model_max_length=length)
+    ours = T5Tokenizer.from_dir(folder)
+    theirs = transformers.T5Tokenizer.from_pretrained(folder)
+
+    for prompt in AWKWARD_PROMPTS:
+        expected = theirs(prompt, padding="max_length", truncation=True, max_length=length)["input_ids"]
+        assert ours.encode([prompt]).ids[0].tolist() == expected, prompt
