@@ -1,0 +1,69 @@
+"""A request's progress on stderr, for the command lines: a bar on a terminal, plain lines elsewhere.
+
+The only file of this package that knows rich, and it imports it when a bar is drawn: the library knows no terminal.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import sys
+import time
+from collections.abc import Callable, Iterator
+
+from flux_engine.request import Event, StageStarted, StepDone
+
+
+@contextlib.contextmanager
+def progress_on_stderr(verbose: bool) -> Iterator[Callable[[Event], None]]:
+    """A function that shows events on stderr: a progress bar on a terminal, lines elsewhere."""
+    if not sys.stderr.isatty():
+        yield _plain_line
+        return
+    with _rich_display(verbose) as show:
+        yield show
+
+
+def _plain_line(event: Event) -> None:
+    if isinstance(event, StageStarted):
+        print(f"{event.stage}  {event.detail}".rstrip(), file=sys.stderr, flush=True)
+    elif isinstance(event, StepDone) and (event.step == event.num_steps or event.step % 10 == 0):
+        print(f"denoising  {event.step}/{event.num_steps}", file=sys.stderr, flush=True)
+
+
+@contextlib.contextmanager
+def _rich_display(verbose: bool) -> Iterator[Callable[[Event], None]]:
+    from rich.console import Console
+    from rich.progress import BarColumn, Progress, TaskID, TextColumn, TimeElapsedColumn, TimeRemainingColumn
+
+    progress = Progress(
+        TextColumn("{task.description:<10}"),
+        BarColumn(bar_width=32),
+        TextColumn("{task.fields[count]:>9}  {task.fields[pace]:>10}"),
+        TimeElapsedColumn(),
+        TextColumn("ETA"),
+        TimeRemainingColumn(),
+        console=Console(stderr=True),
+    )
+    task: TaskID | None = None
+    first_step_at = 0.0
+
+    def show(event: Event) -> None:
+        nonlocal task, first_step_at
+        if isinstance(event, StepDone) and task is not None:
+            now = time.monotonic()
+            first_step_at = now if event.step == 1 else first_step_at
+            pace = f"{(event.step - 1) / (now - first_step_at):.1f} it/s" if event.step > 1 else ""
+            count = f"{event.step}/{event.num_steps}"
+            progress.update(task, completed=event.step, total=event.num_steps, count=count, pace=pace)
+            return
+        if task is not None:
+            progress.update(task, completed=progress.tasks[-1].total or 1, total=progress.tasks[-1].total or 1)
+        if isinstance(event, StageStarted):
+            if verbose and event.detail:
+                progress.console.print(f"{event.stage}: {event.detail}", style="dim", markup=False)
+            task = progress.add_task(event.stage, total=None, count="", pace="")
+
+    with progress:
+        yield show
+        if task is not None:
+            progress.update(task, completed=1, total=1)

@@ -1,0 +1,94 @@
+"""The command line: no verb opens the app, `generate` paints one request without a screen.
+
+`--help` and `--version` import neither textual nor jax.
+"""
+
+from __future__ import annotations
+
+import argparse
+import os
+import sys
+from collections.abc import Sequence
+from datetime import datetime
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from flux_engine import cli
+from flux_engine.request import PicturesReady
+from flux_tui import paths
+
+if TYPE_CHECKING:
+    from flux_tui.app import FluxApp
+
+STOP_S = 3.0  # how long quitting waits for the step that runs
+
+
+def parser() -> argparse.ArgumentParser:
+    """Arguments of `flux-tui`."""
+    top = cli.Parser(prog="flux-tui", description="Paint pictures with FLUX.1, in the terminal.")
+    top.add_argument("--version", action=cli.ShowVersion)
+    top.add_argument(
+        "--gallery", type=Path, help="the folder for pictures (default: %(default)s)", default=paths.gallery_dir()
+    )
+    top.add_argument("--checkpoint-dir", help="an Orbax checkpoint folder (default: the demo model)")
+    verbs = top.add_subparsers(dest="verb", metavar="VERB", title="verbs", description="Without one, the app opens.")
+    generate = verbs.add_parser(
+        "generate",
+        help="paint one request without the app",
+        description="Paint one request and file it in the gallery.",
+    )
+    cli.add_request_arguments(generate)
+    generate.add_argument("--gallery", type=Path, help="the folder for pictures", default=argparse.SUPPRESS)
+    return top
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run the program; returns the exit status."""
+    arguments = parser().parse_args(argv)
+    if arguments.verb == "generate":
+        return generate(arguments)
+    return run_app(arguments.gallery.expanduser().absolute(), arguments.checkpoint_dir)
+
+
+def generate(arguments: argparse.Namespace) -> int:
+    """Paint one request without the app; stdout gets the paths of its pictures."""
+    from flux_tui.gallery import Gallery
+
+    def save(ready: PicturesReady) -> list[Path]:
+        if arguments.output is not None:
+            return cli.save_to(arguments.output, ready)
+        gallery = Gallery(arguments.gallery.expanduser().absolute())
+        return [picture.path for picture in gallery.save(ready, datetime.now().astimezone())]
+
+    return cli.paint(arguments, save)
+
+
+def run_app(gallery_dir: Path, checkpoint_dir: str | None = None) -> int:
+    """Open the app; returns when it has ended and the terminal is as it was."""
+    if not (sys.stdin.isatty() and sys.stderr.isatty()):
+        print("flux-tui: the app needs a terminal; 'flux-tui generate' does not.", file=sys.stderr)
+        return 1
+    from flux_tui.app import FluxApp
+    from flux_tui.gallery import Gallery
+    from flux_tui.terminal import output_to_log
+
+    log_path = paths.log_file()
+    with output_to_log(log_path):
+        app = FluxApp(Gallery(gallery_dir), log_path=log_path, checkpoint_dir=checkpoint_dir)
+        app.run()
+    return end(app)
+
+
+def end(app: FluxApp) -> int:
+    """Stop the worker and give the exit status, or leave at once when the thread is still inside a step."""
+    status = app.return_code or 0
+    if not app.worker.stop(STOP_S):
+        # Ending the interpreter under a thread inside JAX aborts (status 134); the picture is lost anyway.
+        sys.stdout.flush()
+        sys.stderr.flush()
+        os._exit(status)
+    return status
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,104 @@
+"""The gallery: a folder of days, each a folder of pictures. Files are the truth; there is no index to go stale.
+
+    <gallery>/2025-11-23/223900-1-42.png      local time of saving, place in the batch, seed
+
+Knows file names and PNG headers; knows no screen and no engine.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+
+from flux_engine.png import PictureRecord, encode_png, records_of, write_file
+from flux_engine.request import PicturesReady
+from flux_tui.metadata import read_record
+
+DAY = re.compile(r"\d{4}-\d{2}-\d{2}")
+NAME = re.compile(r"(?P<time>\d{6})-(?P<n>\d+)-(?P<seed>\d+)\.png")
+MAX_LISTED = 2000  # one OptionList stays quick up to here
+
+
+@dataclass(frozen=True)
+class SavedPicture:
+    """A picture of the gallery: its file and what the file says of itself."""
+
+    path: Path
+    record: PictureRecord
+
+    @property
+    def day(self) -> str:
+        """The day it was saved, "2025-11-23"; its folder's name."""
+        return self.path.parent.name
+
+    @property
+    def time(self) -> str:
+        """The time of day it was saved, "22:39"; its file's name says it."""
+        digits = self.path.name[:6]
+        return f"{digits[:2]}:{digits[2:4]}"
+
+
+class Gallery:
+    """Pictures in day folders under `root`. Making one touches no disk."""
+
+    def __init__(self, root: Path) -> None:
+        self.root = root
+
+    def save(self, ready: PicturesReady, now: datetime | None = None) -> tuple[SavedPicture, ...]:
+        """Write the pictures of a batch, each with its record inside.
+
+        Args:
+            ready: what the engine painted.
+            now: the time of saving, with a zone; this moment, here, if None.
+
+        Raises:
+            OutputError: the folder cannot be written or the disk is full.
+        """
+        now = now or datetime.now().astimezone()
+        created_at = now.astimezone(UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
+        stem = now.strftime("%H%M%S")
+        folder = self.root / now.strftime("%Y-%m-%d")
+        saved = []
+        for image, record in zip(ready.images, records_of(ready, created_at), strict=True):
+            data = encode_png(image, record)
+            n = record.picture
+            while not write_file(path := folder / f"{stem}-{n}-{record.request.seed}.png", data, replace=False):
+                n += 1
+            saved.append(SavedPicture(path, record))
+        return tuple(saved)
+
+    def newest(self, limit: int = MAX_LISTED) -> list[SavedPicture]:
+        """The latest pictures, newest first. Files that are no pictures of ours, or unreadable, are passed over."""
+        found: list[SavedPicture] = []
+        for path in self._paths():
+            try:
+                record = read_record(path)
+            except OSError:
+                continue
+            if record:
+                found.append(SavedPicture(path, record))
+                if len(found) >= limit:
+                    break
+        return found
+
+    def _paths(self) -> Iterator[Path]:
+        for day in sorted(_names(self.root, DAY), reverse=True):
+            yield from (
+                self.root / day / name for name in sorted(_names(self.root / day, NAME), key=_when, reverse=True)
+            )
+
+
+def _names(folder: Path, pattern: re.Pattern[str]) -> list[str]:
+    try:
+        return [entry.name for entry in folder.iterdir() if pattern.fullmatch(entry.name)]
+    except OSError:  # not there yet, or not ours to read
+        return []
+
+
+def _when(name: str) -> tuple[str, int, str]:
+    match = NAME.fullmatch(name)
+    assert match is not None  # `_names` kept only matches
+    return match["time"], int(match["n"]), name

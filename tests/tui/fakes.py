@@ -1,0 +1,71 @@
+"""An engine without JAX: it speaks the same requests and events, and its steps wait for the test's word."""
+
+from __future__ import annotations
+
+import colorsys
+import threading
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+
+from flux_engine.request import Event, GenerationRequest, PicturesReady, RGBImage, StageStarted, StepDone
+
+
+def gradient(width: int, height: int, hue: float = 0.6) -> RGBImage:
+    """A picture nobody has to look at: bright above, dark below, with a sun."""
+    data = bytearray()
+    for y in range(height):
+        for x in range(width):
+            sun = (x / width - 0.7) ** 2 + (y / height - 0.35) ** 2 < 0.01
+            shade = colorsys.hsv_to_rgb(hue + 0.3 * y / height, 0.6, 1.0 - 0.7 * y / height)
+            data += bytes(255 if sun else int(255 * channel) for channel in shade)
+    return RGBImage(width, height, bytes(data))
+
+
+@dataclass
+class FakeEngine:
+    """Paints gradients.
+
+    `gate` lets one step through for each `gate.release()`; None lets all through. `fault` is raised at the step
+    `fault_at` (0: before anything is announced). `started` is set when a request arrives; `closed` counts the
+    generators that were closed or ended.
+    """
+
+    gate: threading.Semaphore | None = None
+    fault: BaseException | None = None
+    fault_at: int = 0
+    warnings: tuple[str, ...] = ()
+    requests: list[GenerationRequest] = field(default_factory=list)
+    started: threading.Event = field(default_factory=threading.Event)
+    closed: threading.Semaphore = field(default_factory=lambda: threading.Semaphore(0))
+    thread_names: list[str] = field(default_factory=list)
+
+    def generate(self, request: GenerationRequest) -> Iterator[Event]:
+        self.requests.append(request)
+        self.thread_names.append(threading.current_thread().name)
+        self.started.set()
+        try:
+            yield from self._events(request)
+        finally:
+            self.closed.release()
+
+    def _events(self, request: GenerationRequest) -> Iterator[Event]:
+        self._maybe_fail(0)
+        yield StageStarted("loading", "transformer")
+        yield StageStarted("encoding")
+        yield StageStarted("denoising")
+        for step in range(1, request.num_steps + 1):
+            if self.gate is not None:
+                self.gate.acquire()
+            self._maybe_fail(step)
+            preview = gradient(request.width // 8, request.height // 8, hue=step / request.num_steps)
+            yield StepDone(step, request.num_steps, 1 - step / request.num_steps, preview)
+        yield StageStarted("decoding")
+        picture = gradient(request.width, request.height)
+        yield PicturesReady(
+            request, (picture,) * request.batch_size, {"denoising": 0.5}, "fake", warnings=self.warnings
+        )
+
+    def _maybe_fail(self, step: int) -> None:
+        if self.fault is not None and step == self.fault_at:
+            fault, self.fault = self.fault, None
+            raise fault
