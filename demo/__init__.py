@@ -1,0 +1,1 @@
+"""The data and the training of the tiny demo model: procedural landscapes and their captions."""
