@@ -1,0 +1,145 @@
+"""A request in, events out: what a screen or a command line drives. Knows the loader, and no screen."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+import jax
+import numpy as np
+
+from flux_engine.loader import FluxConditionedNetwork, FluxModelLoader, denoising_states
+from flux_engine.preview import latent_rgb
+from flux_engine.request import Event, GenerationRequest, PicturesReady, RGBImage, Stage, StageStarted, StepDone
+from flux_engine.sampling.denoiser import DenoiserState
+from flux_engine.sampling.latents import unpack
+
+
+class Engine:
+    """Paints requests one after another and keeps the last model loaded.
+
+    Args:
+        verbose: say on stderr what is loaded and released.
+    """
+
+    def __init__(self, *, verbose: bool = False) -> None:
+        self._verbose = verbose
+        self._loader: FluxModelLoader | None = None
+        self._loaded: tuple[str | None, str] | None = None
+
+    def generate(self, request: GenerationRequest) -> Iterator[Event]:
+        """Events of a request, in the order of `flux_engine.request`; each step's event comes when it is computed.
+
+        Closing the generator stops before the next step.
+
+        Raises:
+            FluxError: the checkpoint or the request cannot be used.
+        """
+        clock = _Clock()
+        yield from self._load_model(request, clock)
+        loader = self._loader
+        assert loader is not None
+        yield StageStarted("encoding")
+        with clock("encoding"):
+            loader.encode_prompts(_prompts(request))
+        yield from self._load_networks(loader, clock)
+        network = loader.prepare_conditioned_network(
+            request.prompt,
+            request.negative_prompt,
+            request.guidance_scale,
+            request.height,
+            request.width,
+            request.true_cfg_scale,
+        )
+        yield StageStarted("denoising")
+        state = yield from self._denoise(loader, network, request, clock)
+        yield StageStarted("decoding")
+        with clock("decoding"):
+            images = np.asarray(loader.decode_latents(state.latents))
+        yield PicturesReady(
+            request=request,
+            images=tuple(_rgb(np.round(image * 255).astype(np.uint8)) for image in images),
+            seconds=clock.seconds,
+            model_name=loader.model_name,
+            warnings=network.warnings,
+        )
+
+    def _load_model(self, request: GenerationRequest, clock: _Clock) -> Iterator[Event]:
+        """Make the request's loader the current one, and its text encoders ready if the prompt is new."""
+        wanted = (request.checkpoint_dir, request.dtype)
+        if self._loaded != wanted:
+            yield StageStarted("loading", "model")
+            with clock("loading"):
+                self._loader = self._loaded = None  # the old model's memory first
+                self._loader = FluxModelLoader(
+                    checkpoint_dir=request.checkpoint_dir, dtype=request.dtype, verbose=self._verbose
+                )
+                self._loaded = wanted
+        loader = self._loader
+        assert loader is not None
+        if not all(loader.knows_prompt(prompt) for prompt in _prompts(request)):
+            yield StageStarted("loading", "text encoders")
+            with clock("loading"):
+                loader.load("clip_text")
+                loader.load("t5_text")
+
+    def _load_networks(self, loader: FluxModelLoader, clock: _Clock) -> Iterator[Event]:
+        for component in ("transformer", "vae"):
+            if not loader.is_loaded(component):
+                yield StageStarted("loading", component)
+                with clock("loading"):
+                    loader.load(component)
+
+    def _denoise(
+        self, loader: FluxModelLoader, network: FluxConditionedNetwork, request: GenerationRequest, clock: _Clock
+    ) -> Iterator[Event]:
+        factors = loader.latent_rgb_factors()
+        states = denoising_states(
+            conditioned_network=network,
+            height=request.height,
+            width=request.width,
+            num_steps=request.num_steps,
+            seed=request.seed,
+            batch_size=request.batch_size,
+            sigma_shift=request.sigma_shift,
+            integrator=request.integrator,
+            noise=request.noise,
+        )
+        while True:
+            with clock("denoising"):
+                state = next(states, None)
+                if state is None:
+                    return last
+                jax.block_until_ready(state.latents)
+                last = state
+            yield StepDone(state.step, state.num_steps, state.sigma, _preview(state, factors))
+
+
+def _prompts(request: GenerationRequest) -> list[str]:
+    negated = request.negative_prompt is not None and request.true_cfg_scale > 1
+    return [request.prompt, request.negative_prompt] if negated else [request.prompt]
+
+
+def _preview(state: DenoiserState, factors: np.ndarray) -> RGBImage:
+    return _rgb(latent_rgb(np.asarray(unpack(state.clean[:1]))[0], factors))
+
+
+def _rgb(pixels: np.ndarray) -> RGBImage:
+    height, width, _ = pixels.shape
+    return RGBImage(width, height, pixels.tobytes())
+
+
+class _Clock:
+    """Seconds spent in each stage."""
+
+    def __init__(self) -> None:
+        self.seconds: dict[str, float] = {}
+
+    @contextmanager
+    def __call__(self, stage: Stage) -> Iterator[None]:
+        started = time.perf_counter()
+        try:
+            yield
+        finally:
+            self.seconds[stage] = self.seconds.get(stage, 0.0) + time.perf_counter() - started

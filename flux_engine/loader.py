@@ -1,0 +1,410 @@
+"""From a checkpoint folder to latents and pictures: the one file that knows all the others.
+
+    loader = FluxModelLoader(checkpoint_dir=Path("flux"))
+    conditioned = loader.prepare_conditioned_network("a lighthouse in fog", height=1024, width=1024)
+    latents = run_diffuse_generation(conditioned_network=conditioned, height=1024, width=1024, num_steps=30, seed=42)
+    images = loader.decode_latents(latents)
+
+Networks are read when they are first needed. The text encoders leave the device as soon as a prompt is encoded.
+Weights are arguments of every compiled function, so releasing a network frees its memory.
+"""
+
+from __future__ import annotations
+
+import gc
+import sys
+import warnings
+from collections import OrderedDict
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from flax import nnx
+
+from flux_engine.configs import TransformerConfig, VAEConfig
+from flux_engine.errors import CheckpointNotFound, RequestError, WeightsMismatch
+from flux_engine.models.transformer import rope_table
+from flux_engine.precision import resolve_dtype
+from flux_engine.preview import fit_to_colour_fields, load_factors
+from flux_engine.request import DType, Integrator, Noise
+from flux_engine.sampling.denoiser import Denoiser, DenoiserState, Velocity, classifier_free
+from flux_engine.sampling.integrators import INTEGRATORS
+from flux_engine.sampling.latents import image_ids, pack, text_ids, token_grid, unpack
+from flux_engine.sampling.noise import gaussian
+from flux_engine.sampling.timers import FluxTimer, LinearTimer, Timer
+from flux_engine.tokenizers import CLIPTokenizer, T5Tokenizer
+from flux_engine.weights.checkpoint import LAYOUT_HINT, Component, load_component, read_config
+
+DEMO_CHECKPOINT = Path(__file__).parent / "demo"
+SCHNELL_T5_LENGTH = 256
+PROMPTS_KEPT = 16
+
+
+@dataclass(frozen=True, eq=False)
+class EncodedPrompt:
+    """A prompt as the transformer reads it.
+
+    Attributes:
+        text_embeddings: [1, T, joint_attention_dim].
+        pooled_embeddings: [1, pooled_projection_dim].
+        warning: what a person should know about it, "" if nothing.
+    """
+
+    text_embeddings: jax.Array
+    pooled_embeddings: jax.Array
+    warning: str = ""
+
+
+@dataclass(frozen=True, eq=False)
+class FluxConditionedNetwork:
+    """A velocity field for one prompt and size.
+
+    Attributes:
+        network_fn: v(latents, sigma), float32 [B, rows, columns, in_channels] and a scalar in [0, 1].
+        in_channels: width of a packed token.
+        rows, columns: the grid of packed tokens.
+        dtype: what the transformer computes in.
+        shifts_with_size: whether this model's schedule follows the size (FLUX.1-dev) or not (schnell).
+        warnings: what a person should know about the prompt.
+    """
+
+    network_fn: Velocity
+    in_channels: int
+    rows: int
+    columns: int
+    dtype: jnp.dtype
+    shifts_with_size: bool
+    warnings: tuple[str, ...] = ()
+
+
+class FluxModelLoader:
+    """Loads FLUX's networks from a checkpoint folder, encodes prompts, makes conditioned networks, decodes latents.
+
+    Args:
+        checkpoint_dir: an Orbax checkpoint in the layout of `flux_engine.weights`; None is the demo model.
+        device: where to compute; by default JAX's own default.
+        dtype: what to compute in and keep weights in; "auto" is the faster one of this device.
+        verbose: say on stderr what is loaded and released.
+
+    Raises:
+        CheckpointNotFound, CheckpointCorrupt, ConfigError, TokenizerError: the folder is no usable checkpoint. What
+            only the weights can tell (WeightsMismatch) is found when a network is first needed.
+    """
+
+    def __init__(
+        self,
+        *,
+        checkpoint_dir: Path | str | None = None,
+        device: jax.Device | None = None,
+        dtype: DType = "auto",
+        verbose: bool = False,
+    ) -> None:
+        self.checkpoint_dir = DEMO_CHECKPOINT if checkpoint_dir is None else Path(checkpoint_dir).expanduser()
+        if not self.checkpoint_dir.is_dir():
+            raise CheckpointNotFound(f"{self.checkpoint_dir} is not a folder.", hint=LAYOUT_HINT)
+        self.model_name = "demo" if checkpoint_dir is None else self.checkpoint_dir.resolve().name
+        self.device = device or jax.devices()[0]
+        self.dtype = resolve_dtype(dtype, self.device)
+        self.verbose = verbose
+        self.transformer_config: TransformerConfig = read_config(self.checkpoint_dir / "transformer", "transformer")
+        self.vae_config: VAEConfig = read_config(self.checkpoint_dir / "vae", "vae")
+        self._check_that_vae_fits()
+        self.clip_tokenizer, self.t5_tokenizer = self._tokenizers()
+        self._networks: dict[Component, tuple[nnx.GraphDef, nnx.State]] = {}
+        self._encoded: OrderedDict[str, EncodedPrompt] = OrderedDict()
+        self._latent_rgb: np.ndarray | None = None
+
+    # Prompts
+
+    def prepare_conditioned_network(
+        self,
+        prompt: str,
+        negative_prompt: str | None = None,
+        guidance_scale: float = 4.0,
+        height: int = 1024,
+        width: int = 1024,
+        true_cfg_scale: float = 1.0,
+    ) -> FluxConditionedNetwork:
+        """Encode the prompt and bind it to the transformer.
+
+        Args:
+            negative_prompt: used with `true_cfg_scale` above 1, at the cost of a second pass a step; else it has no
+                effect, and a warning says so.
+            guidance_scale: the embedded guidance; models without a guidance embedding ignore it.
+            height, width: pixels, multiples of 16.
+
+        Raises:
+            RequestError: a size is no multiple of 16.
+            CheckpointError: weights cannot be read.
+        """
+        rows, columns = token_grid(height, width, self.vae_config.downsampling)
+        negated = negative_prompt is not None and true_cfg_scale > 1
+        texts = [prompt] if negative_prompt is None or not negated else [prompt, negative_prompt]
+        encoded = self.encode_prompts(texts)
+        notes = [text.warning for text in encoded if text.warning]
+        if negative_prompt and not negated:
+            notes.append("The negative prompt has no effect unless true_cfg_scale is above 1.")
+        self.load("transformer")
+        velocity = self._velocity(encoded[0], guidance_scale, rows, columns)
+        if negated:
+            velocity = classifier_free(
+                velocity, self._velocity(encoded[1], guidance_scale, rows, columns), true_cfg_scale
+            )
+        return FluxConditionedNetwork(
+            network_fn=velocity,
+            in_channels=self.transformer_config.in_channels,
+            rows=rows,
+            columns=columns,
+            dtype=self.dtype,
+            shifts_with_size=self.transformer_config.guidance_embeds,
+            warnings=tuple(notes),
+        )
+
+    def encode_prompts(self, prompts: Sequence[str]) -> list[EncodedPrompt]:
+        """Both encoders' reading of each prompt; the last few are kept, so a new seed costs nothing.
+
+        The text encoders are released before this returns.
+        """
+        unknown = [prompt for prompt in dict.fromkeys(prompts) if prompt not in self._encoded]
+        for prompt in unknown:
+            self._encoded[prompt] = self._encode(prompt)
+        if unknown:
+            self.release_text_encoders()
+        result = [self._encoded[prompt] for prompt in prompts]
+        for prompt in prompts:
+            self._encoded.move_to_end(prompt)
+        while len(self._encoded) > max(PROMPTS_KEPT, len(prompts)):
+            self._encoded.popitem(last=False)
+        return result
+
+    def knows_prompt(self, prompt: str) -> bool:
+        """Whether `prompt` is encoded already."""
+        return prompt in self._encoded
+
+    # Pictures
+
+    def encode_images(self, images: jax.Array) -> jax.Array:
+        """Packed latents float32 [B, rows, columns, in_channels] of images float [B, H, W, 3] in [0, 1]."""
+        graphdef, state = self.load("vae")
+        images = jax.device_put(jnp.asarray(images, jnp.float32), self.device)
+        token_grid(*images.shape[1:3], self.vae_config.downsampling)
+        return pack(_encode_images(graphdef, state, images))
+
+    def decode_latents(self, latents: jax.Array) -> jax.Array:
+        """Images float32 [B, H, W, 3] in [0, 1] of packed latents [B, rows, columns, in_channels]."""
+        graphdef, state = self.load("vae")
+        return _decode_latents(graphdef, state, unpack(jax.device_put(latents, self.device)))
+
+    def latent_rgb_factors(self) -> np.ndarray:
+        """The linear map [C + 1, 3] from latents to colours for previews; see `flux_engine.preview`."""
+        if self._latent_rgb is None:
+            folder, channels = self.checkpoint_dir / "vae", self.vae_config.latent_channels
+            self._latent_rgb = load_factors(folder, channels)
+        if self._latent_rgb is None:
+            self._latent_rgb = fit_to_colour_fields(lambda images: _encode_images(*self.load("vae"), (images + 1) / 2))
+        return self._latent_rgb
+
+    # Memory
+
+    def load(self, component: Component) -> tuple[nnx.GraphDef, nnx.State]:
+        """A network's structure and weights, read from the checkpoint if they are not on the device."""
+        if component not in self._networks:
+            self._log(f"loading {component} as {self.dtype.name} onto {self.device}")
+            with warnings.catch_warnings():
+                if not self.verbose:
+                    warnings.simplefilter("ignore", UserWarning)
+                network = load_component(
+                    self.checkpoint_dir / component,
+                    component,
+                    device=self.device,
+                    dtype=self.dtype,
+                    param_dtype=self.dtype,
+                )
+            self._networks[component] = nnx.split(network)
+        return self._networks[component]
+
+    def is_loaded(self, component: Component) -> bool:
+        return component in self._networks
+
+    def release_text_encoders(self) -> None:
+        """Free both text encoders; the next unknown prompt reads them again."""
+        self._release("clip_text")
+        self._release("t5_text")
+
+    def release_transformer(self) -> None:
+        """Free the transformer; the next step of any conditioned network reads it again."""
+        self._release("transformer")
+
+    def release_vae(self) -> None:
+        """Free the autoencoder; the next picture reads it again."""
+        self._release("vae")
+
+    def _release(self, component: Component) -> None:
+        if self._networks.pop(component, None) is not None:
+            self._log(f"released {component}")
+            gc.collect()
+
+    # Inside
+
+    def _encode(self, prompt: str) -> EncodedPrompt:
+        clip, t5 = self.clip_tokenizer.encode([prompt]), self.t5_tokenizer.encode([prompt])
+        pooled = _run(*self.load("clip_text"), jax.device_put(clip.ids, self.device))
+        sequence = _run(*self.load("t5_text"), jax.device_put(t5.ids, self.device))
+        # The encoders leave next: their results must be there first, or their weights would live on.
+        jax.block_until_ready((pooled, sequence))
+        warning = ""
+        if t5.cut[0]:
+            warning = (
+                f"The prompt is longer than {self.t5_tokenizer.max_length} tokens; "
+                f"its last {t5.cut[0]} were cut."
+            )
+        return EncodedPrompt(sequence, pooled, warning)
+
+    def _velocity(self, text: EncodedPrompt, guidance_scale: float, rows: int, columns: int) -> Velocity:
+        config = self.transformer_config
+        ids = np.concatenate([text_ids(text.text_embeddings.shape[1]), image_ids(rows, columns)])
+        rope = jax.device_put(rope_table(ids, config.axes_dims_rope, config.theta), self.device)
+
+        def velocity(latents: jax.Array, sigma: Any) -> jax.Array:
+            graphdef, state = self.load("transformer")
+            embeddings = (text.text_embeddings, text.pooled_embeddings)
+            return _velocity(graphdef, state, latents, sigma, *embeddings, rope, np.float32(guidance_scale))
+
+        return velocity
+
+    def _tokenizers(self) -> tuple[CLIPTokenizer, T5Tokenizer]:
+        clip = CLIPTokenizer.from_dir(self.checkpoint_dir / "tokenizer")
+        t5 = T5Tokenizer.from_dir(self.checkpoint_dir / "tokenizer_2")
+        if not self.transformer_config.guidance_embeds and t5.max_length > SCHNELL_T5_LENGTH:
+            t5 = T5Tokenizer.from_dir(self.checkpoint_dir / "tokenizer_2", max_length=SCHNELL_T5_LENGTH)
+        return clip, t5
+
+    def _check_that_vae_fits(self) -> None:
+        packed, wanted = 4 * self.vae_config.latent_channels, self.transformer_config.in_channels
+        if packed != wanted:
+            raise WeightsMismatch(
+                f"The transformer in {self.checkpoint_dir} reads {wanted} channels a token; its vae gives {packed}.",
+                hint="Transformer and vae must come from the same model.",
+            )
+
+    def _log(self, message: str) -> None:
+        if self.verbose:
+            print(f"[flux-loader] {message}", file=sys.stderr, flush=True)
+
+
+def run_diffuse_generation(
+    *,
+    conditioned_network: FluxConditionedNetwork,
+    height: int,
+    width: int,
+    num_steps: int,
+    seed: int,
+    batch_size: int = 1,
+    sigma_shift: float | None = None,
+    integrator: Integrator = "euler",
+    noise: Noise = "jax",
+) -> jax.Array:
+    """Latents float32 [B, height / 16, width / 16, in_channels] of finished pictures; see `denoising_states`."""
+    states = denoising_states(
+        conditioned_network=conditioned_network,
+        height=height,
+        width=width,
+        num_steps=num_steps,
+        seed=seed,
+        batch_size=batch_size,
+        sigma_shift=sigma_shift,
+        integrator=integrator,
+        noise=noise,
+    )
+    for state in states:
+        latents = state.latents
+    return latents
+
+
+def denoising_states(
+    *,
+    conditioned_network: FluxConditionedNetwork,
+    height: int,
+    width: int,
+    num_steps: int,
+    seed: int,
+    batch_size: int = 1,
+    sigma_shift: float | None = None,
+    integrator: Integrator = "euler",
+    noise: Noise = "jax",
+) -> Iterator[DenoiserState]:
+    """The same, one state a step, for callers that watch, stop or branch.
+
+    Args:
+        conditioned_network: from `FluxModelLoader.prepare_conditioned_network`, for the same size.
+        num_steps: at least 1.
+        seed: 0 to 2**32 - 1.
+        sigma_shift: a fixed Möbius shift; None follows the size as the model was trained.
+        integrator: "euler", "heun", "ddim" or "dpmpp_2s".
+        noise: "jax", or "torch" for what PyTorch's CPU generator draws from the seed.
+
+    Raises:
+        RequestError: the size is not the network's, or a value is out of range.
+    """
+    grid = (conditioned_network.rows, conditioned_network.columns)
+    if (height // 16, width // 16) != grid or height % 16 or width % 16:
+        raise RequestError(
+            f"The size is {width}x{height}; the conditioned network was prepared for {grid[1] * 16}x{grid[0] * 16}.",
+            hint="Prepare a network for this size.",
+        )
+    timer = _timer(conditioned_network, num_steps, sigma_shift)
+    denoiser = Denoiser(timer, INTEGRATORS[integrator])
+    start = denoiser.start(gaussian(noise, seed, batch_size, *grid, conditioned_network.in_channels))
+    return denoiser.run(conditioned_network.network_fn, start)
+
+
+def _timer(network: FluxConditionedNetwork, num_steps: int, sigma_shift: float | None) -> Timer:
+    if sigma_shift is not None:
+        return FluxTimer(num_steps, shift=sigma_shift)
+    if not network.shifts_with_size:
+        return LinearTimer(num_steps)
+    return FluxTimer(num_steps, use_dynamic_shift=True, image_seq_len=network.rows * network.columns)
+
+
+@partial(jax.jit, static_argnums=0)
+def _run(graphdef: nnx.GraphDef, state: nnx.State, ids: jax.Array) -> jax.Array:
+    return nnx.merge(graphdef, state)(ids)
+
+
+@partial(jax.jit, static_argnums=0)
+def _velocity(
+    graphdef: nnx.GraphDef,
+    state: nnx.State,
+    latents: jax.Array,
+    sigma: jax.Array,
+    text: jax.Array,
+    pooled: jax.Array,
+    rope: tuple[jax.Array, jax.Array],
+    guidance: jax.Array,
+) -> jax.Array:
+    B, rows, columns, C = latents.shape
+    velocity = nnx.merge(graphdef, state)(
+        latents.reshape(B, rows * columns, C),
+        jnp.broadcast_to(text, (B, *text.shape[1:])),
+        jnp.broadcast_to(pooled, (B, *pooled.shape[1:])),
+        jnp.broadcast_to(sigma, (B,)),
+        rope,
+        jnp.broadcast_to(guidance, (B,)),
+    )
+    return velocity.reshape(latents.shape).astype(jnp.float32)
+
+
+@partial(jax.jit, static_argnums=0)
+def _encode_images(graphdef: nnx.GraphDef, state: nnx.State, images: jax.Array) -> jax.Array:
+    return nnx.merge(graphdef, state).encode(images * 2 - 1).astype(jnp.float32)
+
+
+@partial(jax.jit, static_argnums=0)
+def _decode_latents(graphdef: nnx.GraphDef, state: nnx.State, latents: jax.Array) -> jax.Array:
+    images = nnx.merge(graphdef, state).decode(latents).astype(jnp.float32)
+    return jnp.clip(images / 2 + 0.5, 0.0, 1.0)
