@@ -3,8 +3,8 @@
 Knows the layout, and that a model may fill the memory: arrays go from the file to the device in their final type,
 one block at a time. Knows nothing of what the networks compute.
 
-Orbax writes the tree and reads its metadata. The arrays are read by tensorstore, on which Orbax stands: Orbax's own
-partial restore waits for all leaves at once, and when one of them is damaged the others fail on stderr later.
+Orbax writes the tree. It is read by tensorstore, on which Orbax stands: Orbax waits for all leaves at once, and when
+one is damaged, the others fail later on stderr.
 """
 
 from __future__ import annotations
@@ -24,7 +24,6 @@ from typing import Any, Literal
 import jax
 import jax.numpy as jnp
 import numpy as np
-import orbax.checkpoint as ocp
 import tensorstore as ts
 from flax import nnx
 
@@ -52,7 +51,7 @@ NETWORKS: dict[Component, type[Network]] = {
     "t5_text": T5Encoder,
 }
 
-BATCH_BYTES = 256 * 2**20  # read at once, beside what is already on the device; a block may be larger
+BATCH_BYTES = 64 * 2**20  # read at once, beside what is already on the device; a block may be larger
 NAMES_SHOWN = 6
 LAYOUT_HINT = "A checkpoint has transformer/ vae/ clip_text/ t5_text/, each with state/ and config.json."
 DAMAGED_HINT = "Copy or download this component again."
@@ -101,6 +100,8 @@ def save_component(directory: Path, network: Network, *, dtype: jnp.dtype | None
         network: any of the four.
         dtype: type to store; by default the weights' own.
     """
+    import orbax.checkpoint as ocp  # takes seconds to import, and only writing needs it
+
     component = network.config.component
     tree: dict[str, Any] = {}
     dtypes = set()
@@ -135,51 +136,54 @@ def read_config(directory: Path, component: Component) -> NetworkConfig:
 
 
 class _Stored:
-    """An Orbax tree on disk: what is in it, without reading it; arrays when asked for."""
+    """An Orbax tree on disk: names and shapes at once, arrays when asked for."""
 
     def __init__(self, folder: Path, component: str) -> None:
         self.folder, self.component = _existing(folder, component).absolute(), component
         try:
-            with _quiet(), ocp.PyTreeCheckpointer() as checkpointer:
-                metadata = checkpointer.metadata(self.folder).item_metadata
-            self.leaves = _named_leaves(metadata.tree)
-            self._driver = "zarr3" if metadata.use_zarr3 else "zarr"
             layout = json.loads((self.folder / "_METADATA").read_text(encoding="utf-8"))
-        except Exception as error:  # whatever Orbax makes of a damaged file: AttributeError, JSONDecodeError, ...
+            keys = [
+                [str(key["key"]) for key in leaf["key_metadata"]]
+                for leaf in layout["tree_metadata"].values()
+                if not leaf["value_metadata"].get("skip_deserialize", False)
+            ]
+            index = ts.Context({"cache_pool#ocdbt": {"total_bytes_limit": 100_000_000}})
+            opened = [ts.open(self._spec(layout, path), read=True, open=True, context=index) for path in keys]
+            self.leaves = {_leaf_path(path): store.result() for path, store in zip(keys, opened, strict=True)}
+        except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
             raise self._corrupt("is no Orbax tree, or a part of it is missing or truncated") from error
         if not self.leaves:
             raise self._corrupt("is empty")
-        self._ocdbt = (self.folder / "manifest.ocdbt").is_file()
-        # Old files leave out what is all zeros; newer ones do not, so that there a hole is damage.
-        self._holes_are_zeros = not layout.get("store_array_data_equal_to_fill_value", False)
-        self._context = ts.Context({"cache_pool#ocdbt": {"total_bytes_limit": 100_000_000}})
 
     def shapes(self) -> dict[LeafPath, tuple[int, ...]]:
-        return {path: tuple(getattr(leaf, "shape", ())) for path, leaf in self.leaves.items()}
+        return {path: store.shape for path, store in self.leaves.items()}
 
     def widest_dtype(self, paths: Iterable[LeafPath]) -> jnp.dtype:
         """The type that holds all those leaves; float64 only where JAX has it."""
-        return jax.dtypes.canonicalize_dtype(jnp.result_type(*{self.leaves[path].dtype for path in paths}))
+        return jax.dtypes.canonicalize_dtype(jnp.result_type(*{self.leaves[path].dtype.numpy_dtype for path in paths}))
 
     def read(self, paths: Sequence[LeafPath], dtype: jnp.dtype) -> list[np.ndarray]:
         """Arrays at `paths` as `dtype`, all read at once."""
-        opened = [ts.open(self._spec(path), read=True, open=True, context=self._context) for path in paths]
         try:
-            reads = [ts.cast(store.result(), np.dtype(dtype)).read() for store in opened]
+            reads = [ts.cast(self.leaves[path], np.dtype(dtype)).read() for path in paths]
             return [read.result() for read in reads]
-        except (ValueError, OSError) as error:
-            names = ".".join(paths[0]) + (f" and {len(paths) - 1} more" if len(paths) > 1 else "")
-            raise self._corrupt(f"has unreadable arrays (among {names})") from error
+        except (OSError, ValueError) as error:
+            names = ".".join(paths[0]) + (f" or {len(paths) - 1} others" if len(paths) > 1 else "")
+            raise self._corrupt(f"has damaged arrays: {names}") from error
 
-    def _spec(self, path: LeafPath) -> dict[str, Any]:
-        folder, name = f"{self.folder}/", f"{self.leaves[path].name}/"
-        base = {"driver": "file", "path": folder}
-        kvstore = (
-            {"driver": "ocdbt", "base": base, "path": name, "cache_pool": "cache_pool#ocdbt"}
-            if self._ocdbt
-            else {"driver": "file", "path": folder + name}
-        )
-        return {"driver": self._driver, "kvstore": kvstore, "fill_missing_data_reads": self._holes_are_zeros}
+    def _spec(self, layout: Mapping[str, Any], path: Sequence[str]) -> dict[str, Any]:
+        """Where tensorstore finds an array: in one OCDBT database, or in a folder of its own."""
+        base, name = f"{self.folder}/", ".".join(path) + "/"
+        kvstore: dict[str, Any] = {"driver": "file", "path": base + name}
+        if layout.get("use_ocdbt", (self.folder / "manifest.ocdbt").exists()):
+            kvstore = {"driver": "ocdbt", "base": {"driver": "file", "path": base}, "path": name}
+            kvstore["cache_pool"] = "cache_pool#ocdbt"
+        return {
+            "driver": "zarr3" if layout.get("use_zarr3") else "zarr",
+            "kvstore": kvstore,
+            # Old files leave out what is all zeros; newer ones do not, so that there a hole is damage.
+            "fill_missing_data_reads": not layout.get("store_array_data_equal_to_fill_value", False),
+        }
 
     def _corrupt(self, what: str) -> CheckpointCorrupt:
         return CheckpointCorrupt(f"{self.component}: {self.folder} {what}.", hint=DAMAGED_HINT)
@@ -190,17 +194,18 @@ def _abstract_network(component: Component, config: NetworkConfig, dtype: jnp.dt
     return nnx.eval_shape(lambda: NETWORKS[component](config, rngs=nnx.Rngs(0), dtype=dtype))
 
 
-def _named_leaves(tree: Any) -> dict[LeafPath, Any]:
-    """Leaves of nested dicts, lists or an nnx.State by path; indices as text, a last `value` dropped."""
-    leaves = {}
-    for keys, leaf in jax.tree_util.tree_flatten_with_path(tree)[0]:
-        path = tuple(str(_first_attribute(key, ("key", "idx", "name"))) for key in keys)
-        leaves[path[:-1] if path[-1] == "value" else path] = leaf
-    return leaves
+def _named_leaves(state: nnx.State) -> dict[LeafPath, Any]:
+    """Arrays, or their shapes, by path; indices as text."""
+    return {
+        _leaf_path(key.key if hasattr(key, "key") else key.name for key in keys): leaf
+        for keys, leaf in jax.tree_util.tree_flatten_with_path(state)[0]
+    }
 
 
-def _first_attribute(item: Any, names: Sequence[str]) -> Any:
-    return next(getattr(item, name) for name in names if hasattr(item, name))
+def _leaf_path(keys: Iterable[str | int]) -> LeafPath:
+    """Flax ends some paths with `value`, depending on its version; names here never do."""
+    path = tuple(str(key) for key in keys)
+    return path[:-1] if path[-1] == "value" else path
 
 
 def _stored_shapes(component: Component, shapes: Mapping[LeafPath, tuple[int, ...]]) -> dict[LeafPath, tuple[int, ...]]:
@@ -266,7 +271,8 @@ def _fill(
         buffers = [jnp.zeros(shapes[path], dtype, device=device) for path in paths]
         for block in range(shapes[paths[0]][0]):
             read = stored.read([stored_path(component, path, block) for path in paths], dtype)
-            buffers = _put_block(buffers, jax.device_put(read, device), block)
+            buffers = jax.block_until_ready(_put_block(buffers, jax.device_put(read, device), block))
+            del read
         arrays |= zip(paths, buffers, strict=True)
     return arrays
 
