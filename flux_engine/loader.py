@@ -13,7 +13,6 @@ from __future__ import annotations
 
 import gc
 import sys
-import warnings
 from collections import OrderedDict
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
@@ -215,16 +214,13 @@ class FluxModelLoader:
         """A network's structure and weights, read from the checkpoint if they are not on the device."""
         if component not in self._networks:
             self._log(f"loading {component} as {self.dtype.name} onto {self.device}")
-            with warnings.catch_warnings():
-                if not self.verbose:
-                    warnings.simplefilter("ignore", UserWarning)
-                network = load_component(
-                    self.checkpoint_dir / component,
-                    component,
-                    device=self.device,
-                    dtype=self.dtype,
-                    param_dtype=self.dtype,
-                )
+            network = load_component(
+                self.checkpoint_dir / component,
+                component,
+                device=self.device,
+                dtype=self.dtype,
+                param_dtype=self.dtype,
+            )
             self._networks[component] = nnx.split(network)
         return self._networks[component]
 
