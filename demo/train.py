@@ -22,7 +22,7 @@ from demo.train_tokenizers import train_tokenizers
 from demo.train_vae import train_vae, tune_decoder
 
 SEED = 0
-CROP_STEPS, FULL_STEPS, FLOW_STEPS, GUIDANCE_STEPS, DECODER_STEPS = 3000, 400, 2400, 300, 600
+CROP_STEPS, FULL_STEPS, FLOW_STEPS, GUIDANCE_STEPS, DECODER_STEPS = 3000, 400, 2000, 300, 300
 
 
 def stages(work: Path, out: Path) -> dict[str, tuple[Path, Callable[[], None]]]:
