@@ -81,12 +81,14 @@ class CLIPTokenizer:
         bpe = Tokenizer(model)
         bpe.normalizer = clip_normalizer()
         bpe.pre_tokenizer = clip_pre_tokenizer()
-        ids = {name: bpe.token_to_id(text) for name, text in texts.items()}
+        ids: dict[str, int] = {}
         for name, text in texts.items():
-            if ids[name] is None:
+            id = bpe.token_to_id(text)
+            if id is None:
                 raise TokenizerError(
                     f"{path}: {name} {text!r} is not in vocab.json.", hint="Check tokenizer_config.json."
                 )
+            ids[name] = id
         # A special token typed in the prompt is that token; it is looked for before the prompt is normalised.
         declared = _added_tokens(path, config)
         for text in dict.fromkeys(texts.values()):

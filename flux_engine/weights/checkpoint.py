@@ -15,11 +15,11 @@ import math
 import os
 import tempfile
 import warnings
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from functools import partial
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, overload
 
 import jax
 import jax.numpy as jnp
@@ -44,7 +44,7 @@ CONFIGS: dict[Component, type[NetworkConfig]] = {
     "clip_text": CLIPTextConfig,
     "t5_text": T5Config,
 }
-NETWORKS: dict[Component, type[Network]] = {
+NETWORKS: dict[Component, Callable[..., Network]] = {
     "transformer": FluxTransformer2D,
     "vae": FluxVAE,
     "clip_text": CLIPTextEncoder,
@@ -121,6 +121,12 @@ def save_component(directory: Path, network: Network, *, dtype: jnp.dtype | None
             checkpointer.save(folder / "state", item=tree)
 
 
+@overload
+def read_config(directory: Path, component: Literal["transformer"]) -> TransformerConfig: ...
+@overload
+def read_config(directory: Path, component: Literal["vae"]) -> VAEConfig: ...
+@overload
+def read_config(directory: Path, component: Component) -> NetworkConfig: ...
 def read_config(directory: Path, component: Component) -> NetworkConfig:
     """The sizes in `directory/config.json`. Raises as `load_component` does."""
     file = _existing(directory, component) / "config.json"
@@ -164,12 +170,14 @@ class _Stored:
 
     def read(self, paths: Sequence[LeafPath], dtype: jnp.dtype) -> list[np.ndarray]:
         """Arrays at `paths` as `dtype`, all read at once."""
+        reads = [ts.cast(self.leaves[path], np.dtype(dtype)).read() for path in paths]
+        return [self._result(path, read) for path, read in zip(paths, reads, strict=True)]
+
+    def _result(self, path: LeafPath, read: ts.Future[np.ndarray]) -> np.ndarray:
         try:
-            reads = [ts.cast(self.leaves[path], np.dtype(dtype)).read() for path in paths]
-            return [read.result() for read in reads]
+            return read.result()
         except (OSError, ValueError) as error:
-            names = ".".join(paths[0]) + (f" or {len(paths) - 1} others" if len(paths) > 1 else "")
-            raise self._corrupt(f"has damaged arrays: {names}") from error
+            raise self._corrupt(f"has a damaged array, {'.'.join(path)}") from error
 
     def _spec(self, layout: Mapping[str, Any], path: Sequence[str]) -> dict[str, Any]:
         """Where tensorstore finds an array: in one OCDBT database, or in a folder of its own."""
@@ -210,7 +218,7 @@ def _leaf_path(keys: Iterable[str | int]) -> LeafPath:
 
 def _stored_shapes(component: Component, shapes: Mapping[LeafPath, tuple[int, ...]]) -> dict[LeafPath, tuple[int, ...]]:
     """What the files must hold for a network with leaves of those shapes."""
-    wanted = {}
+    wanted: dict[LeafPath, tuple[int, ...]] = {}
     for path, shape in shapes.items():
         if is_stacked(component, path):
             wanted |= {stored_path(component, path, block): shape[1:] for block in range(shape[0])}

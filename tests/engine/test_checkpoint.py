@@ -331,3 +331,17 @@ def test_a_save_that_fails_leaves_what_was_there(t5_dir: Path, monkeypatch: pyte
     assert [path.name for path in t5_dir.parent.iterdir()] == ["t5_text"]
     for ours, theirs in zip(weights(load(t5_dir, "t5_text")), before, strict=True):
         np.testing.assert_array_equal(ours, theirs)
+
+
+def test_a_hole_is_zeros_in_old_files_and_damage_in_new_ones(t5_dir: Path) -> None:
+    rewrite(t5_dir, lambda tree: None, use_ocdbt=False)
+    (chunk,) = (t5_dir / "state" / "final_layer_norm.scale.value").glob("[0-9]*")
+    chunk.unlink()
+    with pytest.raises(CheckpointCorrupt, match=r"a damaged array, final_layer_norm\.scale"):
+        load(t5_dir, "t5_text")
+
+    metadata = t5_dir / "state" / "_METADATA"
+    layout = json.loads(metadata.read_text())
+    del layout["store_array_data_equal_to_fill_value"]
+    metadata.write_text(json.dumps(layout))
+    assert not load(t5_dir, "t5_text").final_layer_norm.scale[...].any()
