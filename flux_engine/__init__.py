@@ -8,7 +8,8 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from flux_engine.engine import Engine
-    from flux_engine.loader import FluxConditionedNetwork, FluxModelLoader, denoising_states, run_diffuse_generation
+    from flux_engine.generation import FluxConditionedNetwork, denoising_states, run_diffuse_generation
+    from flux_engine.loader import FluxModelLoader
     from flux_engine.models.clip_text import CLIPTextEncoder
     from flux_engine.models.t5_encoder import T5Encoder
     from flux_engine.models.transformer import FluxTransformer2D
@@ -19,15 +20,15 @@ if TYPE_CHECKING:
 _HOMES = {
     "CLIPTextEncoder": "flux_engine.models.clip_text",
     "Engine": "flux_engine.engine",
-    "FluxConditionedNetwork": "flux_engine.loader",
+    "FluxConditionedNetwork": "flux_engine.generation",
     "FluxModelLoader": "flux_engine.loader",
     "FluxTimer": "flux_engine.sampling.timers",
     "FluxTransformer2D": "flux_engine.models.transformer",
     "FluxVAE": "flux_engine.models.vae",
     "GenerationRequest": "flux_engine.request",
     "T5Encoder": "flux_engine.models.t5_encoder",
-    "denoising_states": "flux_engine.loader",
-    "run_diffuse_generation": "flux_engine.loader",
+    "denoising_states": "flux_engine.generation",
+    "run_diffuse_generation": "flux_engine.generation",
 }
 __all__ = [
     "CLIPTextEncoder",

@@ -167,7 +167,8 @@ def paint(
     try:
         request = request_from(arguments)
         with progress_on_stderr(arguments.verbose_loading) as show:
-            ready = _painted((make_engine or _real_engine)(), request, show)
+            engine = make_engine() if make_engine else _real_engine(arguments.verbose_loading)
+            ready = _painted(engine, request, show)
             show(StageStarted("saving"))
             paths = save(ready)
     except RequestError as error:
@@ -205,11 +206,11 @@ def save_to(output: Path, ready: PicturesReady) -> list[Path]:
     return paths
 
 
-def _real_engine() -> EngineLike:
+def _real_engine(verbose: bool) -> EngineLike:
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")  # XLA greets on stderr otherwise
     from flux_engine.engine import Engine
 
-    return Engine()
+    return Engine(verbose=verbose)
 
 
 def _painted(engine: EngineLike, request: GenerationRequest, show: Callable[[Event], None]) -> PicturesReady:

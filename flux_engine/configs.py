@@ -82,7 +82,13 @@ class TransformerConfig(NetworkConfig):
         return int(self.hidden_dim * self.mlp_ratio)
 
     def __post_init__(self) -> None:
-        sizes = (self.in_channels, self.hidden_dim, self.num_heads, self.joint_attention_dim, self.pooled_projection_dim)
+        sizes = (
+            self.in_channels,
+            self.hidden_dim,
+            self.num_heads,
+            self.joint_attention_dim,
+            self.pooled_projection_dim,
+        )
         self._require(min(sizes) > 0 and self.mlp_ratio > 0, f"sizes must be positive, got {sizes}, {self.mlp_ratio}")
         self._require(min(self.num_double_layers, self.num_single_layers) >= 1, "needs a double and a single block")
         self._require(
@@ -93,9 +99,10 @@ class TransformerConfig(NetworkConfig):
             len(self.axes_dims_rope) == 3 and all(axis > 0 and axis % 2 == 0 for axis in self.axes_dims_rope),
             f"axes_dims_rope is {self.axes_dims_rope}; expected three even numbers",
         )
+        axes = self.axes_dims_rope
         self._require(
-            sum(self.axes_dims_rope) == self.head_dim,
-            f"axes_dims_rope {self.axes_dims_rope} adds up to {sum(self.axes_dims_rope)}; expected head_dim {self.head_dim}",
+            sum(axes) == self.head_dim,
+            f"axes_dims_rope {axes} adds up to {sum(axes)}; expected head_dim {self.head_dim}",
         )
 
 

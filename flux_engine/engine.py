@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator
+from collections.abc import Generator, Iterator
 from contextlib import contextmanager
 
 import jax
 import numpy as np
 
-from flux_engine.loader import FluxConditionedNetwork, FluxModelLoader, denoising_states
+from flux_engine.generation import FluxConditionedNetwork, denoising_states
+from flux_engine.loader import FluxModelLoader
 from flux_engine.preview import latent_rgb
 from flux_engine.request import Event, GenerationRequest, PicturesReady, RGBImage, Stage, StageStarted, StepDone
 from flux_engine.sampling.denoiser import DenoiserState
@@ -53,10 +54,10 @@ class Engine:
             request.true_cfg_scale,
         )
         yield StageStarted("denoising")
-        state = yield from self._denoise(loader, network, request, clock)
+        latents = yield from self._denoise(loader, network, request, clock)
         yield StageStarted("decoding")
         with clock("decoding"):
-            images = np.asarray(loader.decode_latents(state.latents))
+            images = np.asarray(loader.decode_latents(latents))
         yield PicturesReady(
             request=request,
             images=tuple(_rgb(np.round(image * 255).astype(np.uint8)) for image in images),
@@ -93,7 +94,8 @@ class Engine:
 
     def _denoise(
         self, loader: FluxModelLoader, network: FluxConditionedNetwork, request: GenerationRequest, clock: _Clock
-    ) -> Iterator[Event]:
+    ) -> Generator[Event, None, jax.Array]:
+        """Step events; returns the finished latents."""
         factors = loader.latent_rgb_factors()
         states = denoising_states(
             conditioned_network=network,
@@ -106,14 +108,13 @@ class Engine:
             integrator=request.integrator,
             noise=request.noise,
         )
-        while True:
-            with clock("denoising"):
-                state = next(states, None)
-                if state is None:
-                    return last
-                jax.block_until_ready(state.latents)
-                last = state
+        started = time.perf_counter()
+        for state in states:
+            jax.block_until_ready(state.latents)
+            clock.add("denoising", time.perf_counter() - started)
             yield StepDone(state.step, state.num_steps, state.sigma, _preview(state, factors))
+            started = time.perf_counter()  # what the watcher does between steps is not ours
+        return state.latents
 
 
 def _prompts(request: GenerationRequest) -> list[str]:
@@ -139,7 +140,8 @@ class _Clock:
     @contextmanager
     def __call__(self, stage: Stage) -> Iterator[None]:
         started = time.perf_counter()
-        try:
-            yield
-        finally:
-            self.seconds[stage] = self.seconds.get(stage, 0.0) + time.perf_counter() - started
+        yield
+        self.add(stage, time.perf_counter() - started)
+
+    def add(self, stage: Stage, seconds: float) -> None:
+        self.seconds[stage] = self.seconds.get(stage, 0.0) + seconds

@@ -27,7 +27,7 @@ def latent_rgb(latents: np.ndarray, factors: np.ndarray) -> np.ndarray:
 
 
 def fit(latents: np.ndarray, images: np.ndarray) -> np.ndarray:
-    """The factors [C + 1, 3] that best turn latents [N, h, w, C] into the cell means of images [N, H, W, 3] in [0, 1]."""
+    """The factors [C + 1, 3] that best turn latents [N, h, w, C] into the cell means of [N, H, W, 3] in [0, 1]."""
     N, h, w, C = latents.shape
     cells = images.reshape(N, h, images.shape[1] // h, w, images.shape[2] // w, 3).mean((2, 4))
     known = np.concatenate([latents.reshape(-1, C), np.ones((N * h * w, 1))], axis=1)

@@ -3,7 +3,8 @@
 This is the whole vocabulary between a screen and the engine. It knows no array and no widget.
 A request is checked at birth, so an engine never meets an impossible one; events come out in the order
 
-    StageStarted("loading") StageStarted("encoding") StageStarted("denoising") StepDone* StageStarted("decoding") PicturesReady
+    StageStarted("loading")* StageStarted("encoding") StageStarted("loading")* StageStarted("denoising") StepDone*
+    StageStarted("decoding") PicturesReady
 
 A stage that has nothing to do (a model already loaded) is not announced. Faults are raised as `FluxError`.
 """

@@ -74,9 +74,7 @@ class T5Encoder(nnx.Module):
 
 class T5Block(nnx.Module):
     def __init__(self, config: T5Config, rngs: nnx.Rngs, dtypes: Dtypes) -> None:
-        norm = partial(
-            RMSNorm, config.d_model, eps=config.layer_norm_epsilon, param_dtype=dtypes["param_dtype"]
-        )
+        norm = partial(RMSNorm, config.d_model, eps=config.layer_norm_epsilon, param_dtype=dtypes["param_dtype"])
         self.self_attn_layer_norm = norm()
         self.self_attn = T5SelfAttention(config, rngs, dtypes)
         self.ff_layer_norm = norm()

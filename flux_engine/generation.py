@@ -1,0 +1,115 @@
+"""From a conditioned network to latents: the sampler's parts put together for a request.
+
+Knows schedules, integrators and noise; knows no checkpoint and no text. `flux_engine.loader` makes the networks.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+import jax
+import jax.numpy as jnp
+
+from flux_engine.errors import RequestError
+from flux_engine.request import Integrator, Noise
+from flux_engine.sampling.denoiser import Denoiser, DenoiserState, Velocity
+from flux_engine.sampling.integrators import INTEGRATORS
+from flux_engine.sampling.noise import gaussian
+from flux_engine.sampling.timers import FluxTimer, LinearTimer, Timer
+
+
+@dataclass(frozen=True, eq=False)
+class FluxConditionedNetwork:
+    """A velocity field for one prompt and size.
+
+    Attributes:
+        network_fn: v(latents, sigma), float32 [B, rows, columns, in_channels] and a scalar in [0, 1].
+        in_channels: width of a packed token.
+        rows, columns: the grid of packed tokens.
+        dtype: what the transformer computes in.
+        shifts_with_size: whether this model's schedule follows the size (FLUX.1-dev) or not (schnell).
+        warnings: what a person should know about the prompt.
+    """
+
+    network_fn: Velocity
+    in_channels: int
+    rows: int
+    columns: int
+    dtype: jnp.dtype
+    shifts_with_size: bool
+    warnings: tuple[str, ...] = ()
+
+
+def run_diffuse_generation(
+    *,
+    conditioned_network: FluxConditionedNetwork,
+    height: int,
+    width: int,
+    num_steps: int,
+    seed: int,
+    batch_size: int = 1,
+    sigma_shift: float | None = None,
+    integrator: Integrator = "euler",
+    noise: Noise = "jax",
+) -> jax.Array:
+    """Latents float32 [B, height / 16, width / 16, in_channels] of finished pictures; see `denoising_states`."""
+    states = denoising_states(
+        conditioned_network=conditioned_network,
+        height=height,
+        width=width,
+        num_steps=num_steps,
+        seed=seed,
+        batch_size=batch_size,
+        sigma_shift=sigma_shift,
+        integrator=integrator,
+        noise=noise,
+    )
+    for state in states:
+        latents = state.latents
+    return latents
+
+
+def denoising_states(
+    *,
+    conditioned_network: FluxConditionedNetwork,
+    height: int,
+    width: int,
+    num_steps: int,
+    seed: int,
+    batch_size: int = 1,
+    sigma_shift: float | None = None,
+    integrator: Integrator = "euler",
+    noise: Noise = "jax",
+) -> Iterator[DenoiserState]:
+    """The same, one state a step, for callers that watch, stop or branch.
+
+    Args:
+        conditioned_network: from `FluxModelLoader.prepare_conditioned_network`, for the same size.
+        num_steps: at least 1.
+        seed: 0 to 2**32 - 1.
+        sigma_shift: a fixed Möbius shift; None follows the size as the model was trained.
+        integrator: "euler", "heun", "ddim" or "dpmpp_2s".
+        noise: "jax", or "torch" for what PyTorch's CPU generator draws from the seed.
+
+    Raises:
+        RequestError: the size is not the network's, or a value is out of range.
+    """
+    grid = (conditioned_network.rows, conditioned_network.columns)
+    if (height // 16, width // 16) != grid or height % 16 or width % 16:
+        raise RequestError(
+            f"The size is {width}x{height}; the conditioned network was prepared for {grid[1] * 16}x{grid[0] * 16}.",
+            hint="Prepare a network for this size.",
+        )
+    timer = _timer(conditioned_network, num_steps, sigma_shift)
+    denoiser = Denoiser(timer, INTEGRATORS[integrator])
+    start = denoiser.start(gaussian(noise, seed, batch_size, *grid, conditioned_network.in_channels))
+    return denoiser.run(conditioned_network.network_fn, start)
+
+
+def _timer(network: FluxConditionedNetwork, num_steps: int, sigma_shift: float | None) -> Timer:
+    if sigma_shift is not None:
+        return FluxTimer(num_steps, shift=sigma_shift)
+    if not network.shifts_with_size:
+        return LinearTimer(num_steps)
+    return FluxTimer(num_steps, use_dynamic_shift=True, image_seq_len=network.rows * network.columns)
