@@ -8,7 +8,7 @@ from __future__ import annotations
 import argparse
 import os
 import sys
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from datetime import datetime
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -19,6 +19,7 @@ from flux_tui import paths
 
 if TYPE_CHECKING:
     from flux_tui.app import FluxApp
+    from flux_tui.worker import EngineLike
 
 STOP_S = 3.0  # how long quitting waits for the step that runs
 
@@ -63,18 +64,27 @@ def generate(arguments: argparse.Namespace) -> int:
     return cli.paint(arguments, save)
 
 
-def run_app(gallery_dir: Path, checkpoint_dir: str | None = None) -> int:
-    """Open the app; returns when it has ended and the terminal is as it was."""
+def run_app(
+    gallery_dir: Path, checkpoint_dir: str | None = None, make_engine: Callable[[], EngineLike] | None = None
+) -> int:
+    """Open the app; returns when it has ended and the terminal is as it was.
+
+    Args:
+        gallery_dir: where pictures are kept.
+        checkpoint_dir: the model to start with; None is the demo model.
+        make_engine: makes the engine in the worker's thread; the real one if None.
+    """
     if not (sys.stdin.isatty() and sys.stderr.isatty()):
         print("flux-tui: the app needs a terminal; 'flux-tui generate' does not.", file=sys.stderr)
         return 1
     from flux_tui.app import FluxApp
     from flux_tui.gallery import Gallery
     from flux_tui.terminal import output_to_log
+    from flux_tui.worker import default_engine
 
     log_path = paths.log_file()
     with output_to_log(log_path):
-        app = FluxApp(Gallery(gallery_dir), log_path=log_path, checkpoint_dir=checkpoint_dir)
+        app = FluxApp(Gallery(gallery_dir), make_engine or default_engine, log_path, checkpoint_dir)
         app.run()
     return end(app)
 

@@ -1,7 +1,8 @@
 """Every key, once: its id, what it does, and what the help and the palette say of it.
 
-No key here needs the kitty protocol: legacy terminals and tmux deliver all of them, but for the two forms of Ctrl+Enter,
-which are there for those that can send it.
+No key here needs the kitty protocol: legacy terminals and tmux deliver all of them but Ctrl+Enter, which is there for
+those that can send it. The screen's keys have no priority over a pane's: what was typed before F5 in the same burst is
+then in the prompt when F5 is acted upon.
 """
 
 from __future__ import annotations
@@ -10,13 +11,12 @@ from textual.binding import Binding
 
 SCREEN_KEYS = (
     Binding(
-        "f5,ctrl+g,ctrl+enter,ctrl+\\r",
+        "f5,ctrl+g,ctrl+enter",
         "generate",
         "Generate",
         key_display="F5",
         id="generate",
         tooltip="Paint the prompt with these settings; while a picture is being painted, queue it",
-        priority=True,
     ),
     Binding(
         "f9",
@@ -25,7 +25,6 @@ SCREEN_KEYS = (
         key_display="F9",
         id="cancel",
         tooltip="Stop the picture being painted, after the current step",
-        priority=True,
     ),
     Binding("ctrl+x", "cancel", "Cancel", show=False, id="cancel-outside-editor", tooltip="The same as F9"),
     Binding(
@@ -35,7 +34,6 @@ SCREEN_KEYS = (
         key_display="F6",
         id="next-pane",
         tooltip="Go from prompt to settings to history",
-        priority=True,
     ),
     Binding(
         "shift+f6",
@@ -44,7 +42,6 @@ SCREEN_KEYS = (
         show=False,
         id="previous-pane",
         tooltip="Go the other way round",
-        priority=True,
     ),
     Binding("f3", "zoom", "Zoom", key_display="F3", id="zoom", tooltip="Give the picture the whole screen, and back"),
 )
@@ -82,6 +79,5 @@ APP_KEYS = (
 
 
 def written(keys: str) -> str:
-    """Keys as people write them; the two aliases for Ctrl+Enter are one."""
-    names = [key for key in keys.split(",") if key != "ctrl+\\r"]
-    return "  ".join("+".join(part.capitalize() for part in name.split("+")) for name in names)
+    """Keys as people write them: "F5  Ctrl+G"."""
+    return "  ".join("+".join(part.capitalize() for part in key.split("+")) for key in keys.split(","))

@@ -1,0 +1,26 @@
+"""What every test of the app shares: a home of its own, a gallery, and pictures to put into it."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from flux_tui.gallery import Gallery
+
+
+@pytest.fixture(autouse=True)
+def own_home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """Nothing a test does touches the user's folders."""
+    home = tmp_path / "home"
+    home.mkdir()
+    monkeypatch.setenv("HOME", str(home))
+    for variable in ("XDG_STATE_HOME", "XDG_PICTURES_DIR", "FLUX_TUI_GALLERY", "SSH_CONNECTION", "COLUMNS", "LINES"):
+        monkeypatch.delenv(variable, raising=False)
+    return home
+
+
+@pytest.fixture
+def gallery(tmp_path: Path) -> Gallery:
+    """An empty gallery."""
+    return Gallery(tmp_path / "gallery")

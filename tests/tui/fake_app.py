@@ -1,0 +1,34 @@
+"""The whole program but for its engine, to be driven in a pseudo-terminal: python fake_app.py GALLERY.
+
+C code's chatter on descriptor 2, as XLA's, is part of the act.
+"""
+
+from __future__ import annotations
+
+import os
+import sys
+import threading
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+from flux_engine.request import Event, GenerationRequest
+from flux_tui import __main__
+from tests.tui.fakes import FakeEngine
+
+
+class NoisyEngine(FakeEngine):
+    """Takes its time over each step, and, asked for "for ever", never comes back from the first one."""
+
+    def generate(self, request: GenerationRequest) -> Iterator[Event]:
+        os.write(2, b"GARBAGE FROM C++\n")
+        for event in super().generate(request):
+            yield event
+            if request.prompt == "for ever":
+                threading.Event().wait()
+            time.sleep(0.02)
+
+
+if __name__ == "__main__":
+    __main__.STOP_S = 0.2
+    sys.exit(__main__.run_app(Path(sys.argv[1]), make_engine=NoisyEngine))

@@ -1,0 +1,97 @@
+"""A real pseudo-terminal with a program in it, read by pyte."""
+
+from __future__ import annotations
+
+import fcntl
+import os
+import select
+import signal
+import struct
+import subprocess
+import sys
+import termios
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import pyte
+
+WAIT_S = 60.0
+
+
+class Terminal:
+    """Runs `argv`; `until` reads what it paints until the screen says so."""
+
+    def __init__(self, argv: list[str], cwd: Path, size: tuple[int, int] = (80, 24)) -> None:
+        self.screen = pyte.Screen(*size)
+        self.stream = pyte.ByteStream(self.screen)
+        self.raw = b""
+        self.master, slave = os.openpty()
+        self._resize(slave, size)
+        environment = {**os.environ, "TERM": "xterm-256color", "COLORTERM": "truecolor", "PYTHONPATH": str(cwd)}
+        self.process = subprocess.Popen(
+            [sys.executable, *argv], stdin=slave, stdout=slave, stderr=slave, env=environment, start_new_session=True
+        )
+        os.close(slave)
+
+    def __enter__(self) -> Terminal:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        if self.process.poll() is None:
+            self.process.kill()
+            self.process.wait(WAIT_S)
+        os.close(self.master)
+
+    def text(self) -> str:
+        """What is on the screen."""
+        return "\n".join(self.screen.display)
+
+    def press(self, keys: str) -> None:
+        """Send what a terminal sends."""
+        os.write(self.master, keys.encode())
+
+    def resize(self, columns: int, lines: int) -> None:
+        """Change the size in mid-run."""
+        self.screen.resize(lines, columns)
+        self._resize(self.master, (columns, lines))
+        os.killpg(self.process.pid, signal.SIGWINCH)
+
+    def until(self, condition: Callable[[], object]) -> None:
+        """Read until something is true."""
+        deadline = time.monotonic() + WAIT_S
+        while not condition():
+            assert time.monotonic() < deadline, f"it never came:\n{self.text()}"
+            self._read(0.2)
+
+    def listen(self, seconds: float) -> None:
+        """Read whatever comes for so long."""
+        deadline = time.monotonic() + seconds
+        while (left := deadline - time.monotonic()) > 0:
+            self._read(left)
+
+    def settle(self) -> None:
+        """Read until half a second passes in silence."""
+        heard = -1
+        while heard != len(self.raw):
+            heard = len(self.raw)
+            self.listen(0.5)
+
+    def end(self) -> int:
+        """Read to the end; the exit status."""
+        self.until(lambda: self.process.poll() is not None)
+        self._read(0.1)
+        return self.process.returncode
+
+    def _read(self, timeout_s: float) -> None:
+        if select.select([self.master], [], [], timeout_s)[0]:
+            try:
+                part = os.read(self.master, 65536)
+            except OSError:  # Linux says so when the other end has closed
+                return
+            self.raw += part
+            self.stream.feed(part)
+
+    @staticmethod
+    def _resize(fd: int, size: tuple[int, int]) -> None:
+        fcntl.ioctl(fd, termios.TIOCSWINSZ, struct.pack("HHHH", size[1], size[0], 0, 0))

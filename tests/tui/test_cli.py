@@ -1,0 +1,267 @@
+"""Both command lines: one line of complaint and a status, progress on stderr, paths and nothing else on stdout."""
+
+from __future__ import annotations
+
+import argparse
+import os
+import pty
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from flux_engine import __main__ as engine_main
+from flux_engine import cli
+from flux_engine.errors import CheckpointNotFound, FluxError
+from flux_engine.request import DEMO_DEFAULTS, FLUX_DEFAULTS, GenerationRequest, PicturesReady
+from flux_tui import __main__ as tui_main
+from flux_tui.metadata import read_record
+from tests.tui.fakes import FakeEngine
+
+
+@pytest.fixture
+def engine(monkeypatch: pytest.MonkeyPatch) -> FakeEngine:
+    fake = FakeEngine()
+    monkeypatch.setattr(cli, "_real_engine", lambda: fake)
+    return fake
+
+
+def arguments(*flags: str) -> argparse.Namespace:
+    parser = argparse.ArgumentParser()
+    cli.add_request_arguments(parser)
+    return parser.parse_args(["--prompt", "a hill", *flags])
+
+
+def test_every_flag_reaches_the_request(tmp_path: Path) -> None:
+    flags = (
+        f"--checkpoint-dir {tmp_path} --negative-prompt fog --height 64 --width 32 --num-steps 5 --sigma-shift 1.5 "
+        "--guidance-scale 2.5 --seed 9 --batch-size 2 --true-cfg-scale 3 --integrator heun "
+        "--noise torch --dtype bfloat16"
+    )
+    assert cli.request_from(arguments(*flags.split())) == GenerationRequest(
+        prompt="a hill",
+        checkpoint_dir=str(tmp_path),
+        negative_prompt="fog",
+        height=64,
+        width=32,
+        num_steps=5,
+        sigma_shift=1.5,
+        guidance_scale=2.5,
+        seed=9,
+        batch_size=2,
+        true_cfg_scale=3.0,
+        integrator="heun",
+        noise="torch",
+        dtype="bfloat16",
+    )
+
+
+def test_what_is_not_said_is_the_models_default(tmp_path: Path) -> None:
+    for flags, defaults in (((), DEMO_DEFAULTS), (("--checkpoint-dir", str(tmp_path)), FLUX_DEFAULTS)):
+        request = cli.request_from(arguments(*flags))
+        assert (request.width, request.height) == (defaults.width, defaults.height)
+        assert (request.num_steps, request.guidance_scale) == (defaults.num_steps, defaults.guidance_scale)
+
+
+def test_the_engines_command_writes_the_file_it_was_given(
+    engine: FakeEngine, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    output = tmp_path / "deep" / "a.png"
+    assert engine_main.main(["--prompt", "a hill", "--num-steps", "3", "--output", str(output)]) == 0
+    out, err = capsys.readouterr()
+    assert out == f"{output}\n"
+    assert "denoising  3/3" in err
+    record = read_record(output)
+    assert record is not None and record.request == engine.requests[0]
+
+
+def test_without_an_output_it_is_flux_output_and_a_batch_is_numbered(
+    engine: FakeEngine, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    for _ in range(2):  # the second time replaces the files of the first
+        assert engine_main.main(["--prompt", "a hill", "--batch-size", "2"]) == 0
+        assert capsys.readouterr().out == "flux_output_00.png\nflux_output_01.png\n"
+    assert engine_main.main(["--prompt", "a hill"]) == 0
+    assert capsys.readouterr().out == "flux_output.png\n"
+    assert sorted(path.name for path in tmp_path.glob("*.png")) == [
+        "flux_output.png",
+        "flux_output_00.png",
+        "flux_output_01.png",
+    ]
+
+
+def test_generate_files_the_picture_in_the_gallery(
+    engine: FakeEngine, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    for flags in (["--gallery", str(tmp_path), "generate"], ["generate", "--gallery", str(tmp_path)]):
+        assert tui_main.main([*flags, "--prompt", "a hill", "--seed", "5"]) == 0
+        (line,) = capsys.readouterr().out.splitlines()
+        path = Path(line)
+        assert path.parent.parent == tmp_path and path.name.endswith("-5.png")
+        record = read_record(path)
+        assert record is not None and record.request.seed == 5
+
+
+def test_generate_with_an_output_writes_there_instead(
+    engine: FakeEngine, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    output = tmp_path / "a.png"
+    assert tui_main.main(["generate", "--prompt", "a hill", "--output", str(output)]) == 0
+    assert capsys.readouterr().out == f"{output}\n"
+
+
+@pytest.mark.parametrize(
+    ("flags", "line"),
+    [
+        (["--width", "130"], "error: width is 130 pixels; expected a multiple of 16. Nearest: 128 or 144."),
+        (["--num-steps", "-3"], "error: num_steps is -3; expected a whole number from 1 to 1000."),
+        (["--prompt", " \n"], "error: The prompt is empty. Say in a few words what to paint."),
+        (["--guidance-scale", "nan"], "error: guidance_scale is nan; expected a number of at least 0."),
+    ],
+)
+@pytest.mark.parametrize("main", [engine_main.main, lambda argv: tui_main.main(["generate", *argv])])
+def test_a_bad_request_is_one_line_and_status_2(
+    engine: FakeEngine, capsys: pytest.CaptureFixture[str], main: object, flags: list[str], line: str
+) -> None:
+    assert callable(main) and main(["--prompt", "a hill", *flags]) == 2
+    out, err = capsys.readouterr()
+    assert (out, err) == ("", f"{line}\n")
+    assert engine.requests == []
+
+
+@pytest.mark.parametrize(
+    ("fault", "status", "line"),
+    [
+        (CheckpointNotFound("No folder\nthere.", hint="Name another."), 1, "error: No folder there. Name another."),
+        (KeyboardInterrupt(), 130, "error: interrupted"),
+        (
+            ZeroDivisionError("by zero"),
+            1,
+            "error: unexpected ZeroDivisionError: by zero Run again with --verbose-loading for the details.",
+        ),
+    ],
+)
+def test_a_fault_while_painting_is_one_line_and_a_status(
+    engine: FakeEngine, capsys: pytest.CaptureFixture[str], fault: BaseException, status: int, line: str
+) -> None:
+    engine.fault = fault
+    assert engine_main.main(["--prompt", "a hill"]) == status
+    out, err = capsys.readouterr()
+    assert (out, err) == ("", f"{line}\n")
+
+
+def test_an_output_that_cannot_be_written_is_status_1(
+    engine: FakeEngine, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (tmp_path / "file").write_text("")
+    assert engine_main.main(["--prompt", "a hill", "--output", str(tmp_path / "file" / "a.png")]) == 1
+    assert "could not be written" in capsys.readouterr().err.splitlines()[-1]
+
+
+def test_a_missing_prompt_is_one_line_that_names_the_help(capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit) as raised:
+        engine_main.main([])
+    assert raised.value.code == 2
+    (line,) = capsys.readouterr().err.splitlines()
+    assert "--prompt" in line and "python -m flux_engine --help" in line
+
+
+def test_the_app_without_a_terminal_says_what_to_do(capsys: pytest.CaptureFixture[str]) -> None:
+    assert tui_main.main([]) == 1
+    assert "needs a terminal" in capsys.readouterr().err
+
+
+def test_a_warning_of_the_engine_is_a_note_on_stderr(engine: FakeEngine, capsys: pytest.CaptureFixture[str]) -> None:
+    engine.warnings = ("The prompt was cut by 12 tokens.",)
+    assert cli.paint(arguments(), lambda _: []) == 0
+    assert "note: The prompt was cut by 12 tokens." in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("name", "kind", "text"),
+    [
+        ("GatedRepoError", FluxError, "is gated"),
+        ("RepositoryNotFoundError", CheckpointNotFound, "is not on the Hub"),
+        ("LocalEntryNotFoundError", FluxError, "could not be downloaded"),
+        ("OfflineModeIsEnabled", FluxError, "could not be downloaded"),
+    ],
+)
+def test_a_repository_that_cannot_be_had_is_a_clear_error(
+    monkeypatch: pytest.MonkeyPatch, name: str, kind: type[FluxError], text: str
+) -> None:
+    import huggingface_hub
+    from huggingface_hub import errors
+
+    fault_type = getattr(errors, name)
+    fault = fault_type.__new__(fault_type)
+    Exception.__init__(fault, "the network is down")
+
+    def refuse(*_: object, **__: object) -> str:
+        raise fault
+
+    monkeypatch.setattr(huggingface_hub, "snapshot_download", refuse)
+    with pytest.raises(kind, match=text) as raised:
+        cli.request_from(arguments("--hf-repo", "owner/name"))
+    assert raised.value.hint
+
+
+def test_a_repository_becomes_its_local_folder_and_a_bad_request_downloads_nothing(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    asked: list[str] = []
+    monkeypatch.setattr(cli, "download", lambda repo: asked.append(repo) or "/cache/owner/name")
+    request = cli.request_from(arguments("--hf-repo", "owner/name"))
+    assert (request.checkpoint_dir, request.width) == ("/cache/owner/name", FLUX_DEFAULTS.width)
+    assert engine_main.main(["--prompt", "a", "--hf-repo", "owner/name", "--width", "3"]) == 2
+    assert asked == ["owner/name"]
+    assert "error: width" in capsys.readouterr().err
+
+
+def test_a_name_that_is_no_repository_is_a_bad_request(capsys: pytest.CaptureFixture[str]) -> None:
+    assert engine_main.main(["--prompt", "a", "--hf-repo", "no such / name"]) == 2
+    assert "is no repository name" in capsys.readouterr().err
+
+
+BAR = """
+import sys
+from flux_engine import cli
+from tests.tui.fakes import FakeEngine
+cli._real_engine = FakeEngine
+from flux_engine.__main__ import main
+sys.exit(main(sys.argv[1:]))
+"""
+
+
+def test_on_a_terminal_there_is_a_bar_with_stages_steps_and_pace(tmp_path: Path) -> None:
+    ours, theirs = pty.openpty()
+    flags = ["--prompt", "a hill", "--num-steps", "4", "--output", str(tmp_path / "a.png")]
+    process = subprocess.Popen(
+        [sys.executable, "-c", BAR, *flags],
+        stdout=subprocess.PIPE,
+        stderr=theirs,
+        env={**os.environ, "TERM": "xterm-256color", "COLUMNS": "100"},
+    )
+    os.close(theirs)
+    painted = b""
+    while True:
+        try:
+            part = os.read(ours, 4096)
+        except OSError:  # Linux says so when the other end has closed
+            break
+        if not part:
+            break
+        painted += part
+    out, _ = process.communicate(timeout=60)
+    os.close(ours)
+    assert process.returncode == 0
+    assert out.decode() == f"{tmp_path / 'a.png'}\n"
+    for word in ("loading", "encoding", "denoising", "decoding", "saving", "4/4", "it/s", "━", "ETA"):
+        assert word in painted.decode(), word
+
+
+def test_pictures_ready_is_what_save_is_given(engine: FakeEngine) -> None:
+    given: list[PicturesReady] = []
+    assert cli.paint(arguments("--batch-size", "3"), lambda ready: given.append(ready) or []) == 0
+    assert len(given[0].images) == 3

@@ -1,0 +1,194 @@
+"""The worker paints one job after another in its own thread, and outlives whatever a job does."""
+
+from __future__ import annotations
+
+import logging
+import threading
+from pathlib import Path
+from queue import SimpleQueue
+
+import pytest
+
+from flux_engine.errors import CheckpointNotFound
+from flux_engine.request import GenerationRequest, PicturesReady, StageStarted, StepDone
+from flux_tui.gallery import Gallery
+from flux_tui.worker import (
+    STARTING,
+    JobCancelled,
+    JobEvent,
+    JobFailed,
+    JobQueued,
+    JobSaved,
+    JobStarted,
+    News,
+    Worker,
+)
+from tests.tui.fakes import FakeEngine
+
+REQUEST = GenerationRequest(prompt="a hill", width=16, height=16, num_steps=3)
+WAIT_S = 20.0
+
+
+class Desk:
+    """A worker with a fake engine, and its news in order."""
+
+    def __init__(self, gallery: Gallery, engine: FakeEngine) -> None:
+        self.engine = engine
+        self.news: SimpleQueue[News] = SimpleQueue()
+        self.made = 0
+        self.worker = Worker(self.news.put, gallery, self.make, log_path=Path("/log/file"))
+
+    def make(self) -> FakeEngine:
+        self.made += 1
+        return self.engine
+
+    def until(self, *kinds: type) -> list[News]:
+        """All news up to the first of one of these kinds."""
+        heard: list[News] = []
+        while not heard or not isinstance(heard[-1], kinds):
+            heard.append(self.news.get(timeout=WAIT_S))
+        return heard
+
+    def end(self) -> News:
+        return self.until(JobSaved, JobFailed, JobCancelled)[-1]
+
+
+@pytest.fixture
+def gate() -> threading.Semaphore:
+    return threading.Semaphore(0)
+
+
+@pytest.fixture
+def desk(gallery: Gallery, gate: threading.Semaphore) -> Desk:
+    return Desk(gallery, FakeEngine(gate=gate))
+
+
+def test_a_job_tells_its_whole_story_in_order(desk: Desk, gate: threading.Semaphore, gallery: Gallery) -> None:
+    assert desk.made == 0
+    job = desk.worker.submit(REQUEST)
+    gate.release(3)
+    story = desk.until(JobSaved)
+    assert story[:3] == [
+        JobQueued(job, REQUEST, waiting=0),
+        JobStarted(job, REQUEST),
+        JobEvent(job, StageStarted("loading", STARTING)),
+    ]
+    events = [news.event for news in story if isinstance(news, JobEvent)]
+    stages = [event.stage for event in events if isinstance(event, StageStarted)]
+    assert stages == ["loading", "loading", "encoding", "denoising", "decoding", "saving"]
+    assert [event.step for event in events if isinstance(event, StepDone)] == [1, 2, 3]
+    assert isinstance(events[-2], PicturesReady)
+    saved = story[-1]
+    assert isinstance(saved, JobSaved) and list(saved.pictures) == gallery.newest()
+    assert saved.pictures[0].record.request == REQUEST
+    assert desk.worker.stop(WAIT_S)
+
+
+def test_jobs_are_taken_one_after_another_by_one_engine_in_one_thread(desk: Desk, gate: threading.Semaphore) -> None:
+    jobs = [desk.worker.submit(REQUEST) for _ in range(3)]
+    assert desk.worker.unfinished == tuple(jobs)
+    gate.release(9)
+    assert [desk.end().job_id for _ in jobs] == jobs
+    assert desk.made == 1
+    assert set(desk.engine.thread_names) == {"flux-engine"}
+    assert desk.worker.stop(WAIT_S) and desk.worker.unfinished == ()
+
+
+def test_a_cancel_acts_after_the_step_and_closes_the_engines_generator(desk: Desk, gate: threading.Semaphore) -> None:
+    job = desk.worker.submit(REQUEST)
+    gate.release()
+    desk.until(JobEvent)
+    assert desk.worker.cancel(job)
+    gate.release()
+    assert desk.end() == JobCancelled(job)
+    assert desk.engine.closed.acquire(timeout=WAIT_S)
+    assert not desk.worker.cancel(job)
+    assert desk.worker.stop(WAIT_S)
+
+
+def test_a_waiting_job_can_be_cancelled_without_ever_starting(desk: Desk, gate: threading.Semaphore) -> None:
+    desk.worker.submit(REQUEST)
+    second = desk.worker.submit(REQUEST)
+    desk.worker.cancel(second)
+    gate.release(3)
+    assert isinstance(desk.end(), JobSaved)
+    assert desk.end() == JobCancelled(second)
+    assert len(desk.engine.requests) == 1
+    assert desk.worker.stop(WAIT_S)
+
+
+def test_a_known_fault_gives_its_message_and_hint_and_the_next_job_works(desk: Desk, gate: threading.Semaphore) -> None:
+    desk.engine.fault = CheckpointNotFound("No folder there.", hint="Name another.")
+    first = desk.worker.submit(REQUEST)
+    assert desk.end() == JobFailed(first, "No folder there.", "Name another.")
+    gate.release(3)
+    desk.worker.submit(REQUEST)
+    assert isinstance(desk.end(), JobSaved)
+    assert desk.worker.stop(WAIT_S)
+
+
+@pytest.mark.parametrize(
+    ("fault", "message"),
+    [
+        (ZeroDivisionError("by zero\nsecond line"), "Something unexpected went wrong: ZeroDivisionError: by zero"),
+        (RuntimeError("RESOURCE_EXHAUSTED: Out of memory"), "There is not enough memory for this picture."),
+        (MemoryError(), "There is not enough memory for this picture."),
+    ],
+)
+def test_an_unexpected_fault_names_the_log_and_its_traceback_is_there(
+    desk: Desk, gate: threading.Semaphore, caplog: pytest.LogCaptureFixture, fault: Exception, message: str
+) -> None:
+    desk.engine.fault, desk.engine.fault_at = fault, 1
+    gate.release(1)
+    desk.worker.submit(REQUEST)
+    with caplog.at_level(logging.ERROR):
+        news = desk.end()
+    assert isinstance(news, JobFailed) and news.message == message
+    assert "/log/file" in news.hint
+    assert "Traceback" in caplog.text
+    assert desk.worker.stop(WAIT_S)
+
+
+def test_an_engine_that_cannot_be_made_is_said_and_tried_again(gallery: Gallery) -> None:
+    attempts = 0
+
+    def make() -> FakeEngine:
+        nonlocal attempts
+        attempts += 1
+        if attempts == 1:
+            raise ImportError("No module named 'jax'")
+        return FakeEngine()
+
+    news: SimpleQueue[News] = SimpleQueue()
+    worker = Worker(news.put, gallery, make)
+    for expected in (JobFailed, JobSaved):
+        worker.submit(REQUEST)
+        heard = news.get(timeout=WAIT_S)
+        while not isinstance(heard, (JobFailed, JobSaved)):
+            heard = news.get(timeout=WAIT_S)
+        assert isinstance(heard, expected)
+        if isinstance(heard, JobFailed):
+            assert heard.message == "The engine could not be started: No module named 'jax'"
+    assert worker.stop(WAIT_S)
+
+
+def test_a_gallery_that_cannot_be_written_fails_the_job(tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("")
+    desk = Desk(Gallery(tmp_path / "file"), FakeEngine())
+    desk.worker.submit(REQUEST)
+    news = desk.end()
+    assert isinstance(news, JobFailed) and "could not be written" in news.message and news.hint
+    assert desk.worker.stop(WAIT_S)
+
+
+def test_stopping_does_not_wait_for_ever(desk: Desk, gate: threading.Semaphore) -> None:
+    desk.worker.submit(REQUEST)
+    assert desk.engine.started.wait(WAIT_S)
+    assert not desk.worker.stop(0.01)
+    gate.release()
+    assert desk.worker.stop(WAIT_S)
+
+
+def test_a_worker_that_never_worked_stops_at_once(desk: Desk) -> None:
+    assert desk.worker.stop(0.0)
+    assert desk.made == 0
