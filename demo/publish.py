@@ -24,11 +24,11 @@ PREVIEW_PICTURES = 256
 
 
 def publish(work: Path, out: Path) -> None:
-    """Read `guided.npz`, `vae_tuned.npz`, `latents.npz`, pictures and tokenizers; write the checkpoint folder."""
+    """Read `guided.npz`, `vae.npz`, `latents.npz`, pictures and tokenizers; write the checkpoint folder."""
     latents = np.load(work / "latents.npz")
     config = dataclasses.replace(DEMO_VAE, shift_factor=float(latents["shift"]), scaling_factor=float(latents["scale"]))
     vae = FluxVAE(config, rngs=nnx.Rngs(0))
-    nnx.update(vae, load_state(work / "vae_tuned.npz", nnx.state(vae)))
+    nnx.update(vae, load_state(work / "vae.npz", nnx.state(vae)))
     painter = Painter(Tokens(work), rngs=nnx.Rngs(0))
     nnx.update(painter, load_state(work / "guided.npz", nnx.state(painter)))
     networks = {

@@ -1,7 +1,7 @@
 """`python -m demo.train`: the demo model from nothing, in one seeded command.
 
 Stages, each resuming from the files of the one before, so that a run that was cut off goes on where it was:
-pictures, tokenizers, vae, latents, flow, guidance, decoder, checkpoint. `--only STAGE` runs one of them.
+pictures, tokenizers, vae, latents, flow, guidance, checkpoint. `--only STAGE` runs one of them.
 """
 
 from __future__ import annotations
@@ -19,10 +19,10 @@ from demo.networks import Tokens
 from demo.publish import publish
 from demo.train_flow import distil_guidance, encode_latents, train_flow
 from demo.train_tokenizers import train_tokenizers
-from demo.train_vae import train_vae, tune_decoder
+from demo.train_vae import train_vae
 
 SEED = 0
-CROP_STEPS, FULL_STEPS, FLOW_STEPS, GUIDANCE_STEPS, DECODER_STEPS = 3000, 400, 2000, 300, 300
+CROP_STEPS, FULL_STEPS, FLOW_STEPS, GUIDANCE_STEPS = 3000, 400, 2000, 300
 
 
 def stages(work: Path, out: Path) -> dict[str, tuple[Path, Callable[[], None]]]:
@@ -42,7 +42,6 @@ def stages(work: Path, out: Path) -> dict[str, tuple[Path, Callable[[], None]]]:
             work / "guidance.done",
             lambda: distil_guidance(work, Tokens(work), steps=GUIDANCE_STEPS, seed=SEED),
         ),
-        "decoder": (work / "vae_tuned.npz", lambda: tune_decoder(data, work, steps=DECODER_STEPS, seed=SEED)),
         "checkpoint": (out / "transformer" / "config.json", lambda: publish(work, out)),
     }
 

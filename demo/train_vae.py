@@ -1,4 +1,4 @@
-"""Stage 1 and 4: the autoencoder. First both halves, on crops and then on whole pictures; last the decoder alone.
+"""Stage 1: the autoencoder, on crops and then on whole pictures.
 
 The loss is L1 on pixels, on their gradients and at half size, a little KL, and a term that asks the decoder to
 understand shrunken latents, which keeps the latents smooth enough for a small transformer to paint
@@ -19,7 +19,7 @@ from flax import nnx
 
 from demo.data import TRAIN_SHAPES, VALIDATION, pictures_of
 from demo.optimizer import Training, muon_and_adam, warm_flat_decay
-from demo.storage import load_state, save_state
+from demo.storage import save_state
 from flux_engine.configs import VAEConfig
 from flux_engine.models.vae import FluxVAE
 
@@ -41,28 +41,6 @@ def train_vae(data: Path, work: Path, *, crop_steps: int, full_steps: int, seed:
     batches = _batches(data, crop_steps, full_steps, seed)
     training = _run("vae", training, step, batches, steps, seed, partial(_report, graphdef, data))
     save_state(work / "vae.npz", training.ema)
-
-
-def tune_decoder(data: Path, work: Path, *, steps: int, seed: int) -> None:
-    """Train the decoder alone on noisy latents of the frozen encoder; reads `vae.npz`, writes `vae_tuned.npz`."""
-    graphdef, params = nnx.split(FluxVAE(DEMO_VAE, rngs=nnx.Rngs(seed)))
-    params = load_state(work / "vae.npz", params)
-    vae = nnx.merge(graphdef, params)
-    encoder = nnx.split(vae.encoder)
-    decoder_graph, decoder = nnx.split(vae.decoder)
-    optimizer = muon_and_adam(warm_flat_decay(LEARNING_RATE / 2, steps, flat_share=0.3), weight_decay=0.0)
-    training = Training.start(decoder, optimizer)
-    step = jax.jit(partial(_decoder_step, encoder[0], decoder_graph, optimizer), donate_argnums=0)
-    batches = _batches(data, 0, steps, seed + 1)
-    report = partial(_report_decoder, graphdef, params, data)
-    training = _run("decoder", training, partial(_with_first, step, encoder[1]), batches, steps, seed, report)
-    tuned = nnx.merge(graphdef, params)
-    nnx.update(tuned.decoder, training.ema)
-    save_state(work / "vae_tuned.npz", nnx.split(tuned)[1])
-
-
-def _with_first(step, encoder, training, images, key):
-    return step(training, encoder, images, key)
 
 
 def _run(name, training, step, batches, steps, seed, report):
@@ -90,19 +68,6 @@ def _vae_step(graphdef, optimizer, training: Training, images: jax.Array, key: j
 
     grads, losses = jax.grad(loss, has_aux=True)(training.params)
     return training.apply(grads, optimizer), losses
-
-
-def _decoder_step(encoder_graph, decoder_graph, optimizer, training: Training, encoder, images, key):
-    mean = jnp.split(nnx.merge(encoder_graph, encoder)(images), 2, axis=-1)[0]
-    level_key, noise_key = jax.random.split(key)
-    level = 0.12 * jax.random.uniform(level_key, (images.shape[0], 1, 1, 1)) * jnp.std(mean)
-    noisy = mean + level * jax.random.normal(noise_key, mean.shape)
-
-    def loss(params):
-        return reconstruction_loss(nnx.merge(decoder_graph, params)(noisy), images)
-
-    value, grads = jax.value_and_grad(loss)(training.params)
-    return training.apply(grads, optimizer), {"reconstruction": value}
 
 
 def reconstruction_loss(got: jax.Array, wanted: jax.Array) -> jax.Array:
@@ -158,9 +123,3 @@ def _report(graphdef, data: Path, params) -> str:
     pictures = as_floats(pictures_of(data, VALIDATION)[:64])
     got = np.concatenate([np.asarray(reconstruct(graphdef, params, pictures[i : i + 16])) for i in range(0, 64, 16)])
     return f"PSNR {psnr(got, pictures).mean():.2f} dB"
-
-
-def _report_decoder(graphdef, params, data: Path, decoder) -> str:
-    vae = nnx.merge(graphdef, params)
-    nnx.update(vae.decoder, decoder)
-    return _report(graphdef, data, nnx.split(vae)[1])
