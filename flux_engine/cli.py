@@ -166,7 +166,7 @@ def paint(
     """
     try:
         request = request_from(arguments)
-        with progress_on_stderr(arguments.verbose_loading) as show:
+        with progress_on_stderr() as show:
             engine = make_engine() if make_engine else _real_engine(arguments.verbose_loading)
             ready = _painted(engine, request, show)
             show(StageStarted("saving"))

@@ -14,12 +14,12 @@ from flux_engine.request import Event, StageStarted, StepDone
 
 
 @contextlib.contextmanager
-def progress_on_stderr(verbose: bool) -> Iterator[Callable[[Event], None]]:
+def progress_on_stderr() -> Iterator[Callable[[Event], None]]:
     """A function that shows events on stderr: a progress bar on a terminal, lines elsewhere."""
     if not sys.stderr.isatty():
         yield _plain_line
         return
-    with _rich_display(verbose) as show:
+    with _rich_display() as show:
         yield show
 
 
@@ -31,7 +31,7 @@ def _plain_line(event: Event) -> None:
 
 
 @contextlib.contextmanager
-def _rich_display(verbose: bool) -> Iterator[Callable[[Event], None]]:
+def _rich_display() -> Iterator[Callable[[Event], None]]:
     from rich.console import Console
     from rich.progress import BarColumn, Progress, TaskID, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 
@@ -59,8 +59,6 @@ def _rich_display(verbose: bool) -> Iterator[Callable[[Event], None]]:
         if task is not None:
             progress.update(task, completed=progress.tasks[-1].total or 1, total=progress.tasks[-1].total or 1)
         if isinstance(event, StageStarted):
-            if verbose and event.detail:
-                progress.console.print(f"{event.stage}: {event.detail}", style="dim", markup=False)
             task = progress.add_task(event.stage, total=None, count="", pace="")
 
     with progress:

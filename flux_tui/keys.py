@@ -1,8 +1,8 @@
 """Every key, once: its id, what it does, and what the help and the palette say of it.
 
 No key here needs the kitty protocol: legacy terminals and tmux deliver all of them but Ctrl+Enter, which is there for
-those that can send it. The screen's keys have no priority over a pane's: what was typed before F5 in the same burst is
-then in the prompt when F5 is acted upon.
+those that can send it. Generate has no priority over the panes: what was typed before F5 in the same burst is then in
+the prompt when F5 is acted upon. The keys that move the focus have it: what is typed after them goes to the new place.
 """
 
 from __future__ import annotations
@@ -25,6 +25,7 @@ SCREEN_KEYS = (
         key_display="F9",
         id="cancel",
         tooltip="Stop the picture being painted, after the current step",
+        priority=True,
     ),
     Binding("ctrl+x", "cancel", "Cancel", show=False, id="cancel-outside-editor", tooltip="The same as F9"),
     Binding(
@@ -34,6 +35,7 @@ SCREEN_KEYS = (
         key_display="F6",
         id="next-pane",
         tooltip="Go from prompt to settings to history",
+        priority=True,
     ),
     Binding(
         "shift+f6",
@@ -42,6 +44,7 @@ SCREEN_KEYS = (
         show=False,
         id="previous-pane",
         tooltip="Go the other way round",
+        priority=True,
     ),
     Binding("f3", "zoom", "Zoom", key_display="F3", id="zoom", tooltip="Give the picture the whole screen, and back"),
 )

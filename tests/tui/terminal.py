@@ -22,7 +22,8 @@ WAIT_S = 60.0
 class Terminal:
     """Runs `argv`; `until` reads what it paints until the screen says so."""
 
-    def __init__(self, argv: list[str], cwd: Path, size: tuple[int, int] = (80, 24)) -> None:
+    def __init__(self, argv: list[str], cwd: Path, size: tuple[int, int] = (80, 24), wait_s: float = WAIT_S) -> None:
+        self.wait_s = wait_s
         self.screen = pyte.Screen(*size)
         self.stream = pyte.ByteStream(self.screen)
         self.raw = b""
@@ -59,7 +60,7 @@ class Terminal:
 
     def until(self, condition: Callable[[], object]) -> None:
         """Read until something is true."""
-        deadline = time.monotonic() + WAIT_S
+        deadline = time.monotonic() + self.wait_s
         while not condition():
             assert time.monotonic() < deadline, f"it never came:\n{self.text()}"
             self._read(0.2)

@@ -23,7 +23,7 @@ from tests.tui.fakes import FakeEngine
 @pytest.fixture
 def engine(monkeypatch: pytest.MonkeyPatch) -> FakeEngine:
     fake = FakeEngine()
-    monkeypatch.setattr(cli, "_real_engine", lambda: fake)
+    monkeypatch.setattr(cli, "_real_engine", lambda verbose: fake)
     return fake
 
 
@@ -228,7 +228,7 @@ BAR = """
 import sys
 from flux_engine import cli
 from tests.tui.fakes import FakeEngine
-cli._real_engine = FakeEngine
+cli._real_engine = lambda verbose: FakeEngine()
 from flux_engine.__main__ import main
 sys.exit(main(sys.argv[1:]))
 """
