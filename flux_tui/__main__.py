@@ -86,7 +86,10 @@ def run_app(
     with output_to_log(log_path):
         app = FluxApp(Gallery(gallery_dir), make_engine or default_engine, log_path, checkpoint_dir)
         app.run()
-    return end(app)
+    status = end(app)
+    if status == 1:  # a fault of the app itself; signals end with 128 and more
+        print(f"flux-tui: something unexpected went wrong; the log has the details: {log_path}", file=sys.stderr)
+    return status
 
 
 def end(app: FluxApp) -> int:

@@ -26,7 +26,7 @@ from flux_tui.progress import JobProgress, duration_text
 from flux_tui.widgets.history import History
 from flux_tui.widgets.prompt_editor import PromptEditor
 from flux_tui.widgets.settings_form import SettingsForm
-from flux_tui.widgets.stage import Stage
+from flux_tui.widgets.stage import WELCOME, Stage
 from flux_tui.widgets.status_line import StatusLine
 from flux_tui.worker import JobCancelled, JobEvent, JobFailed, JobQueued, JobSaved, JobStarted, News
 
@@ -100,7 +100,11 @@ class MainScreen(Screen[None]):
 
     def check_action(self, action: str, parameters: tuple[object, ...]) -> bool | None:
         """Cancel is offered only while there is something to cancel."""
-        return self._job is not None or bool(self._waiting) if action == "cancel" else True
+        return self._busy if action == "cancel" else True
+
+    @property
+    def _busy(self) -> bool:
+        return self._job is not None or bool(self._waiting)
 
     def action_generate(self) -> None:
         """Queue a picture of what stands in the panes."""
@@ -128,7 +132,8 @@ class MainScreen(Screen[None]):
             self._cancel(self._waiting[0])
 
     def action_next_pane(self, direction: int) -> None:
-        """Move the focus to another pane."""
+        """Move the focus to another pane; a zoomed picture gives way."""
+        self.remove_class("-zoomed")
         panes = (self.prompt, self.form, self.history)
         here = next((place for place, pane in enumerate(panes) if pane.has_focus_within), -1 if direction > 0 else 0)
         pane = panes[(here + direction) % len(panes)]
@@ -192,6 +197,12 @@ class MainScreen(Screen[None]):
 
     def take(self, news: News) -> None:
         """Show what the worker says."""
+        was_busy = self._busy
+        self._show_news(news)
+        if self._busy != was_busy:
+            self.refresh_bindings()  # Cancel comes and goes; each call makes the footer anew, so not at every step
+
+    def _show_news(self, news: News) -> None:
         match news:
             case JobQueued(job_id):
                 self._waiting.append(job_id)
@@ -203,7 +214,7 @@ class MainScreen(Screen[None]):
                 self._frame = None
                 self.stage.show(ready.images[0], _facts(ready.request))
                 for warning in ready.warnings:
-                    self.notify(warning, title="Note", severity="warning", timeout=10)
+                    self.notify(warning, title="Note", severity="warning", timeout=10, markup=False)
             case JobEvent(_, StageStarted() | StepDone() as event):
                 self._advance(event)
             case JobSaved(_, pictures):
@@ -214,10 +225,13 @@ class MainScreen(Screen[None]):
                 self._finish(news.job_id)
                 self.stage.say_fault(message, hint)
                 self.status.say("The picture was not painted.", "$text-error")
+                if self._waiting:  # the next picture soon covers the stage
+                    self.notify(f"{message} {hint}", title="Not painted", severity="error", timeout=15, markup=False)
             case JobCancelled():
                 self._finish(news.job_id)
                 self.status.say("Cancelled. F5 paints again.")
-        self.refresh_bindings()
+                if self.stage.image is None:
+                    self.stage.say(WELCOME)
 
     def _begin(self, job_id: int, request: GenerationRequest) -> None:
         self._waiting.remove(job_id)

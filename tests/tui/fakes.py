@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import colorsys
+import functools
 import threading
 from collections.abc import Iterator
 from dataclasses import dataclass, field
@@ -10,6 +11,7 @@ from dataclasses import dataclass, field
 from flux_engine.request import Event, GenerationRequest, PicturesReady, RGBImage, StageStarted, StepDone
 
 
+@functools.cache
 def gradient(width: int, height: int, hue: float = 0.6) -> RGBImage:
     """A picture nobody has to look at: bright above, dark below, with a sun."""
     data = bytearray()

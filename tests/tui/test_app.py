@@ -139,7 +139,7 @@ async def test_requests_queue_up_and_cancel_ends_the_running_one(gallery: Galler
         assert "Cancel" not in driver.screen_text()
         await driver.press("x", "f5", "f5")
         await driver.until(lambda: "1 waiting" in driver.screen.status.content.plain)
-        assert "F9 Cancel" in driver.screen_text()
+        await driver.until(lambda: "F9 Cancel" in driver.screen_text())
         await driver.press("f9")
         assert driver.screen.status.content.plain.startswith("cancelling")
         engine.gate.release()
@@ -210,6 +210,19 @@ async def test_an_unexpected_fault_names_the_log(gallery: Gallery) -> None:
         await driver.press("x", "f5")
         await driver.done()
         assert "ZeroDivisionError: by zero" in driver.screen.stage.text and "/log/file" in driver.screen.stage.text
+
+
+async def test_a_fault_is_still_said_when_the_next_picture_covers_the_stage(gallery: Gallery) -> None:
+    engine = FakeEngine(
+        gate=threading.Semaphore(0), fault=CheckpointNotFound("No [folder].", hint="Name one."), fault_at=1
+    )
+    async with running(gallery, engine) as driver:
+        assert engine.gate is not None
+        await driver.press("x", "f5", "f5")
+        engine.gate.release(21)
+        await driver.done()
+        assert len(gallery.newest()) == 1 and driver.screen.stage.image is not None
+        assert [note.message for note in driver.app._notifications] == ["No [folder]. Name one."]
 
 
 async def test_a_warning_becomes_a_note(gallery: Gallery) -> None:
@@ -324,13 +337,15 @@ async def test_f1_shows_every_key_and_setting_and_closes_again(gallery: Gallery)
 
 async def test_zoom_gives_the_picture_the_screen_and_back(gallery: Gallery) -> None:
     async with running(gallery) as driver:
-        narrow = driver.screen.stage.size.width
-        await driver.press("f6", "f3")
-        await driver.pilot.pause()
-        assert driver.screen.stage.size.width > 70 and not driver.screen.history.display
-        await driver.press("f3")
-        await driver.pilot.pause()
-        assert driver.screen.stage.size.width == narrow and driver.screen.history.display
+        await driver.press("f6")
+        before = driver.screen.stage.size
+        for back in ("f3", "f6"):  # a pane that is gone to is shown
+            await driver.press("f3")
+            await driver.pilot.pause()
+            assert driver.screen.stage.size.width > 70 and not driver.screen.history.display
+            await driver.press(back)
+            await driver.pilot.pause()
+            assert driver.screen.stage.size == before and driver.screen.history.display
 
 
 async def test_every_action_has_an_id_a_tooltip_and_a_place_in_the_palette(gallery: Gallery) -> None:
