@@ -27,7 +27,14 @@ SCREEN_KEYS = (
         tooltip="Stop the picture being painted, after the current step",
         priority=True,
     ),
-    Binding("ctrl+x", "cancel", "Cancel", show=False, id="cancel-outside-editor", tooltip="The same as F9"),
+    Binding(
+        "ctrl+x",
+        "cancel",
+        "Cancel",
+        show=False,
+        id="cancel-outside-editor",
+        tooltip="The same as F9, where no text is being edited",
+    ),
     Binding(
         "f6",
         "next_pane(1)",
