@@ -161,17 +161,6 @@ def _obedience(name: str, right: np.ndarray, wanted: dict[str, float] | None = N
     ]
 
 
-def detail(pictures: np.ndarray) -> float:
-    """How much the brightness of neighbouring pixels differs, on average: what blur takes away."""
-    luma = brightness(pictures)
-    return float(np.abs(np.diff(luma, axis=1)).mean() + np.abs(np.diff(luma, axis=2)).mean())
-
-
-def brightness(pictures: np.ndarray) -> np.ndarray:
-    """Luma in [0, 255] of [..., 3]."""
-    return pictures.astype(np.float32) @ np.array([0.299, 0.587, 0.114], np.float32)
-
-
 # One place in four lights
 
 
@@ -218,6 +207,11 @@ def _edge_ranks(picture: np.ndarray) -> np.ndarray:
     return steepness.ravel().argsort().argsort()
 
 
+def brightness(pictures: np.ndarray) -> np.ndarray:
+    """Luma in [0, 255] of [..., 3]."""
+    return pictures.astype(np.float32) @ np.array([0.299, 0.587, 0.114], np.float32)
+
+
 def well_lit(lights: np.ndarray) -> np.ndarray:
     """bool [seeds]: night is darker than sunset, and sunset than dawn and noon, as they are drawn."""
     mean = dict(zip(TIMES, brightness(lights).mean((2, 3)).T, strict=True))
@@ -261,12 +255,10 @@ def evaluate(loader: FluxModelLoader, classifier: Classifier, data: Path, count:
         print("\n".join(map(str, new)), flush=True)
         figures.extend(new)
 
-    drawn = pictures_of(data, VALIDATION)
-    report(*_reconstruction(loader, drawn))
+    report(*_reconstruction(loader, pictures_of(data, VALIDATION)))
     paintings, labels = held_out_paintings(count)
     images = paint(loader, paintings)
     report(*_obedience(f"guidance {GUIDANCE:g}", classifier.predict(images) == labels, WANTED))
-    report(Figure("detail, as a share of the drawn scenes'", detail(images) / detail(drawn[:count])))
     report(_speed(loader))
     lit, lights = _lights(loader, classifier)
     report(*lit)
