@@ -89,7 +89,8 @@ class TransformerConfig(NetworkConfig):
             self.joint_attention_dim,
             self.pooled_projection_dim,
         )
-        self._require(min(sizes) > 0 and self.mlp_ratio > 0, f"sizes must be positive, got {sizes}, {self.mlp_ratio}")
+        factors = (self.mlp_ratio, self.theta)
+        self._require(min(sizes) > 0 and min(factors) > 0, f"sizes must be positive, got {sizes} and {factors}")
         self._require(min(self.num_double_layers, self.num_single_layers) >= 1, "needs a double and a single block")
         self._require(
             self.hidden_dim % self.num_heads == 0,
