@@ -5,14 +5,16 @@ Knows schedules, integrators and noise; knows no checkpoint and no text. `flux_e
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Iterator
 from dataclasses import dataclass
+from typing import get_args
 
 import jax
 import jax.numpy as jnp
 
 from flux_engine.errors import RequestError
-from flux_engine.request import Integrator, Noise
+from flux_engine.request import MAX_BATCH, MAX_SEED, Integrator, Noise, check_choice, check_int
 from flux_engine.sampling.denoiser import Denoiser, DenoiserState, Velocity
 from flux_engine.sampling.integrators import INTEGRATORS
 from flux_engine.sampling.noise import gaussian
@@ -53,7 +55,12 @@ def run_diffuse_generation(
     integrator: Integrator = "euler",
     noise: Noise = "jax",
 ) -> jax.Array:
-    """Latents float32 [B, height / 16, width / 16, in_channels] of finished pictures; see `denoising_states`."""
+    """Latents float32 [B, height / 16, width / 16, in_channels] of finished pictures; see `denoising_states`.
+
+    What the network has to say about its prompt becomes a UserWarning each.
+    """
+    for warning in conditioned_network.warnings:
+        warnings.warn(warning, stacklevel=2)
     states = denoising_states(
         conditioned_network=conditioned_network,
         height=height,
@@ -88,6 +95,7 @@ def denoising_states(
         conditioned_network: from `FluxModelLoader.prepare_conditioned_network`, for the same size.
         num_steps: at least 1.
         seed: 0 to 2**32 - 1.
+        batch_size: 1 to 64.
         sigma_shift: a fixed Möbius shift; None follows the size as the model was trained.
         integrator: "euler", "heun", "ddim" or "dpmpp_2s".
         noise: "jax", or "torch" for what PyTorch's CPU generator draws from the seed.
@@ -101,6 +109,10 @@ def denoising_states(
             f"The size is {width}x{height}; the conditioned network was prepared for {grid[1] * 16}x{grid[0] * 16}.",
             hint="Prepare a network for this size.",
         )
+    check_int("seed", seed, 0, MAX_SEED)
+    check_int("batch_size", batch_size, 1, MAX_BATCH)
+    check_choice("integrator", integrator, tuple(INTEGRATORS))
+    check_choice("noise", noise, get_args(Noise))
     timer = _timer(conditioned_network, num_steps, sigma_shift)
     denoiser = Denoiser(timer, INTEGRATORS[integrator])
     start = denoiser.start(gaussian(noise, seed, batch_size, *grid, conditioned_network.in_channels))

@@ -92,20 +92,32 @@ class GenerationRequest:
             raise RequestError("The prompt is empty.", hint="Say in a few words what to paint.")
         for name in ("width", "height"):
             _check_size(name, getattr(self, name))
-        _check_int("num_steps", self.num_steps, 1, MAX_STEPS)
-        _check_int("batch_size", self.batch_size, 1, MAX_BATCH)
-        _check_int("seed", self.seed, 0, MAX_SEED)
+        check_int("num_steps", self.num_steps, 1, MAX_STEPS)
+        check_int("batch_size", self.batch_size, 1, MAX_BATCH)
+        check_int("seed", self.seed, 0, MAX_SEED)
         _check_number("guidance_scale", self.guidance_scale, 0.0)
         _check_number("true_cfg_scale", self.true_cfg_scale, 1.0)
-        if self.sigma_shift is not None and not (math.isfinite(self.sigma_shift) and self.sigma_shift > 0):
-            raise RequestError(f"sigma_shift is {self.sigma_shift}; expected a number above 0.", hint="Leave it out.")
-        _check_choice("integrator", self.integrator, get_args(Integrator))
-        _check_choice("noise", self.noise, get_args(Noise))
-        _check_choice("dtype", self.dtype, get_args(DType))
+        if self.sigma_shift is not None and not (_is_number(self.sigma_shift) and self.sigma_shift > 0):
+            raise RequestError(f"sigma_shift is {self.sigma_shift!r}; expected a number above 0.", hint="Leave it out.")
+        check_choice("integrator", self.integrator, get_args(Integrator))
+        check_choice("noise", self.noise, get_args(Noise))
+        check_choice("dtype", self.dtype, get_args(DType))
+
+
+def check_int(name: str, value: int, low: int, high: int) -> None:
+    """Refuse what is no int from `low` to `high`."""
+    if isinstance(value, bool) or not isinstance(value, int) or not low <= value <= high:
+        raise RequestError(f"{name} is {value!r}; expected a whole number from {low} to {high}.")
+
+
+def check_choice(name: str, value: str, choices: tuple[str, ...]) -> None:
+    """Refuse what is not among `choices`."""
+    if value not in choices:
+        raise RequestError(f"{name} is {value!r}; expected one of {', '.join(choices)}.")
 
 
 def _check_size(name: str, value: int) -> None:
-    _check_int(name, value, SIZE_STEP_PX, MAX_SIZE_PX)
+    check_int(name, value, SIZE_STEP_PX, MAX_SIZE_PX)
     if value % SIZE_STEP_PX:
         low = value - value % SIZE_STEP_PX
         raise RequestError(
@@ -114,19 +126,13 @@ def _check_size(name: str, value: int) -> None:
         )
 
 
-def _check_int(name: str, value: int, low: int, high: int) -> None:
-    if isinstance(value, bool) or not isinstance(value, int) or not low <= value <= high:
-        raise RequestError(f"{name} is {value!r}; expected a whole number from {low} to {high}.")
-
-
 def _check_number(name: str, value: float, low: float) -> None:
-    if not math.isfinite(value) or value < low:
-        raise RequestError(f"{name} is {value}; expected a number of at least {low:g}.")
+    if not _is_number(value) or value < low:
+        raise RequestError(f"{name} is {value!r}; expected a number of at least {low:g}.")
 
 
-def _check_choice(name: str, value: str, choices: tuple[str, ...]) -> None:
-    if value not in choices:
-        raise RequestError(f"{name} is {value!r}; expected one of {', '.join(choices)}.")
+def _is_number(value: object) -> bool:
+    return isinstance(value, int | float) and not isinstance(value, bool) and math.isfinite(value)
 
 
 @dataclass(frozen=True)

@@ -1,0 +1,126 @@
+"""A request is possible or is refused at birth, in a sentence that says what was got and what was expected."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+import math
+from typing import Any, get_args
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from flux_engine.errors import FluxError, RequestError
+from flux_engine.request import (
+    DEMO_DEFAULTS,
+    FLUX_DEFAULTS,
+    MAX_BATCH,
+    MAX_SEED,
+    MAX_SIZE_PX,
+    MAX_STEPS,
+    DType,
+    GenerationRequest,
+    Integrator,
+    Noise,
+    RGBImage,
+    defaults_for,
+)
+
+sizes = st.integers(1, MAX_SIZE_PX // 16).map(lambda tokens: tokens * 16)
+scales = st.floats(0, 1e6) | st.integers(0, 100)
+prompts = st.text(min_size=1).filter(str.strip)
+possible = {
+    "negative_prompt": st.none() | st.text(),
+    "width": sizes,
+    "height": sizes,
+    "num_steps": st.integers(1, MAX_STEPS),
+    "guidance_scale": scales,
+    "true_cfg_scale": st.floats(1, 1e6),
+    "seed": st.integers(0, MAX_SEED),
+    "batch_size": st.integers(1, MAX_BATCH),
+    "integrator": st.sampled_from(get_args(Integrator)),
+    "sigma_shift": st.none() | st.floats(1e-6, 1e6),
+    "noise": st.sampled_from(get_args(Noise)),
+    "dtype": st.sampled_from(get_args(DType)),
+    "checkpoint_dir": st.none() | st.just("/models/flux"),
+}
+not_finite = st.sampled_from([math.inf, -math.inf, math.nan])
+no_number = st.sampled_from([None, True, "4", [4]])
+
+
+def outside(low: int, high: int) -> st.SearchStrategy[Any]:
+    """What is no whole number from `low` to `high`."""
+    return st.integers(max_value=low - 1) | st.integers(min_value=high + 1) | st.floats() | no_number
+
+
+impossible_sizes = outside(16, MAX_SIZE_PX) | st.integers(16, MAX_SIZE_PX).filter(lambda size: size % 16)
+impossible = {
+    "width": impossible_sizes,
+    "height": impossible_sizes,
+    "num_steps": outside(1, MAX_STEPS),
+    "guidance_scale": st.floats(max_value=0, exclude_max=True) | not_finite | no_number,
+    "true_cfg_scale": st.floats(max_value=1, exclude_max=True) | not_finite | no_number,
+    "seed": outside(0, MAX_SEED),
+    "batch_size": outside(1, MAX_BATCH),
+    "integrator": st.text().filter(lambda name: name not in get_args(Integrator)) | no_number,
+    "sigma_shift": st.floats(max_value=0) | not_finite | no_number.filter(lambda value: value is not None),
+    "noise": st.text().filter(lambda name: name not in get_args(Noise)) | no_number,
+    "dtype": st.text().filter(lambda name: name not in get_args(DType)) | no_number,
+}
+a_fault = st.sampled_from(sorted(impossible)).flatmap(lambda name: st.tuples(st.just(name), impossible[name]))
+
+
+@given(values=st.fixed_dictionaries({"prompt": prompts}, optional=possible))
+def test_what_is_possible_is_taken_as_it_is_and_goes_through_json(values: dict[str, Any]) -> None:
+    request = GenerationRequest(**values)
+    assert {name: getattr(request, name) for name in values} == values
+    assert GenerationRequest(**json.loads(json.dumps(dataclasses.asdict(request)))) == request
+
+
+@given(fault=a_fault)
+def test_what_is_impossible_is_refused_with_its_name_its_value_and_what_was_expected(fault: tuple[str, Any]) -> None:
+    name, value = fault
+    with pytest.raises(RequestError) as caught:
+        GenerationRequest(prompt="a hill", **{name: value})
+    assert str(caught.value).startswith(f"{name} is {value!r}")
+    assert "; expected " in str(caught.value)
+    assert isinstance(caught.value, FluxError) and isinstance(caught.value, ValueError)
+
+
+@pytest.mark.parametrize("prompt", ["", " ", "\n\t", "\u3000"])
+def test_a_blank_prompt_is_refused(prompt: str) -> None:
+    with pytest.raises(RequestError, match="prompt is empty") as caught:
+        GenerationRequest(prompt=prompt)
+    assert caught.value.hint
+
+
+@pytest.mark.parametrize(("size", "hint"), [(100, "96 or 112"), (17, "16 or 32"), (8191, "8176 or 8192")])
+def test_a_size_between_two_possible_ones_names_both(size: int, hint: str) -> None:
+    with pytest.raises(RequestError, match=f"height is {size} pixels; expected a multiple of 16") as caught:
+        GenerationRequest(prompt="a hill", height=size)
+    assert hint in caught.value.hint
+
+
+def test_a_change_of_a_request_is_checked_too() -> None:
+    request = GenerationRequest(prompt="a hill")
+    with pytest.raises(RequestError, match="num_steps is 0"):
+        dataclasses.replace(request, num_steps=0)
+    with pytest.raises(dataclasses.FrozenInstanceError):
+        request.num_steps = 0  # type: ignore[misc]
+
+
+def test_defaults_are_the_models_own_and_possible() -> None:
+    assert defaults_for(None) is DEMO_DEFAULTS
+    assert defaults_for("/models/flux") is FLUX_DEFAULTS
+    for defaults in (DEMO_DEFAULTS, FLUX_DEFAULTS):
+        request = GenerationRequest(prompt="a hill", **dataclasses.asdict(defaults))
+        assert (request.width, request.num_steps) == (defaults.width, defaults.num_steps)
+    assert (FLUX_DEFAULTS.width, FLUX_DEFAULTS.height, FLUX_DEFAULTS.num_steps) == (1024, 1024, 30)
+    assert FLUX_DEFAULTS.guidance_scale == 4.0
+
+
+@pytest.mark.parametrize("size", [0, 17, 19])
+def test_a_picture_whose_bytes_are_not_its_size_is_refused(size: int) -> None:
+    with pytest.raises(ValueError, match=f"got {size} bytes; expected 3 x 2 x 3"):
+        RGBImage(3, 2, bytes(size))
