@@ -38,12 +38,8 @@ class Engine:
             FluxError: the checkpoint or the request cannot be used.
         """
         clock = _Clock()
-        yield from self._load_model(request, clock)
-        loader = self._loader
-        assert loader is not None
-        yield StageStarted("encoding")
-        with clock("encoding"):
-            loader.encode_prompts(_prompts(request))
+        loader = yield from self._load_model(request, clock)
+        yield from self._encode(loader, request, clock)
         yield from self._load_networks(loader, clock)
         network = loader.prepare_conditioned_network(
             request.prompt,
@@ -66,24 +62,34 @@ class Engine:
             warnings=network.warnings,
         )
 
-    def _load_model(self, request: GenerationRequest, clock: _Clock) -> Iterator[Event]:
-        """Make the request's loader the current one, and its text encoders ready if the prompt is new."""
+    def _load_model(self, request: GenerationRequest, clock: _Clock) -> Generator[Event, None, FluxModelLoader]:
+        """The loader of the request's model; another model's memory is freed first."""
         wanted = (request.checkpoint_dir, request.dtype)
-        if self._loaded != wanted:
-            yield StageStarted("loading", "model")
-            with clock("loading"):
-                self._loader = self._loaded = None  # the old model's memory first
-                self._loader = FluxModelLoader(
-                    checkpoint_dir=request.checkpoint_dir, dtype=request.dtype, verbose=self._verbose
-                )
-                self._loaded = wanted
-        loader = self._loader
-        assert loader is not None
-        if not all(loader.knows_prompt(prompt) for prompt in _prompts(request)):
-            yield StageStarted("loading", "text encoders")
-            with clock("loading"):
-                loader.load("clip_text")
-                loader.load("t5_text")
+        if self._loader is not None and self._loaded == wanted:
+            return self._loader
+        yield StageStarted("loading", "model")
+        with clock("loading"):
+            if self._loader is not None:
+                self._loader.release()
+            self._loader = None
+            self._loader = FluxModelLoader(
+                checkpoint_dir=request.checkpoint_dir, dtype=request.dtype, verbose=self._verbose
+            )
+            self._loaded = wanted
+        return self._loader
+
+    def _encode(self, loader: FluxModelLoader, request: GenerationRequest, clock: _Clock) -> Iterator[Event]:
+        """Have the loader know the prompts; nothing happens if it does already."""
+        prompts = _prompts(request)
+        if all(loader.knows_prompt(prompt) for prompt in prompts):
+            return
+        yield StageStarted("loading", "text encoders")
+        with clock("loading"):
+            loader.load("clip_text")
+            loader.load("t5_text")
+        yield StageStarted("encoding")
+        with clock("encoding"):
+            loader.encode_prompts(prompts)
 
     def _load_networks(self, loader: FluxModelLoader, clock: _Clock) -> Iterator[Event]:
         for component in ("transformer", "vae"):
@@ -118,8 +124,9 @@ class Engine:
 
 
 def _prompts(request: GenerationRequest) -> list[str]:
-    negated = request.negative_prompt is not None and request.true_cfg_scale > 1
-    return [request.prompt, request.negative_prompt] if negated else [request.prompt]
+    if request.negative_prompt is None or request.true_cfg_scale <= 1:
+        return [request.prompt]
+    return [request.prompt, request.negative_prompt]
 
 
 def _preview(state: DenoiserState, factors: np.ndarray) -> RGBImage:

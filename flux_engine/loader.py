@@ -11,7 +11,6 @@ Weights are arguments of every compiled function, so releasing a network frees i
 
 from __future__ import annotations
 
-import gc
 import sys
 from collections import OrderedDict
 from collections.abc import Sequence
@@ -25,7 +24,6 @@ import jax.numpy as jnp
 import numpy as np
 from flax import nnx
 
-from flux_engine.configs import TransformerConfig, VAEConfig
 from flux_engine.errors import CheckpointNotFound, WeightsMismatch
 from flux_engine.generation import FluxConditionedNetwork
 from flux_engine.models.transformer import rope_table
@@ -67,8 +65,9 @@ class FluxModelLoader:
         verbose: say on stderr what is loaded and released.
 
     Raises:
-        CheckpointNotFound, CheckpointCorrupt, ConfigError, TokenizerError: the folder is no usable checkpoint. What
-            only the weights can tell (WeightsMismatch) is found when a network is first needed.
+        CheckpointNotFound, CheckpointCorrupt, ConfigError, TokenizerError: the folder is no usable checkpoint.
+        WeightsMismatch: its parts come from different models. What only the weights can tell is found when a network
+            is first needed.
     """
 
     def __init__(
@@ -86,10 +85,10 @@ class FluxModelLoader:
         self.device = device or jax.devices()[0]
         self.dtype = resolve_dtype(dtype, self.device)
         self.verbose = verbose
-        self.transformer_config: TransformerConfig = read_config(self.checkpoint_dir / "transformer", "transformer")
-        self.vae_config: VAEConfig = read_config(self.checkpoint_dir / "vae", "vae")
-        self._check_that_vae_fits()
+        self.transformer_config = read_config(self.checkpoint_dir / "transformer", "transformer")
+        self.vae_config = read_config(self.checkpoint_dir / "vae", "vae")
         self.clip_tokenizer, self.t5_tokenizer = self._tokenizers()
+        self._check_that_parts_fit()
         self._networks: dict[Component, tuple[nnx.GraphDef, nnx.State]] = {}
         self._encoded: OrderedDict[str, EncodedPrompt] = OrderedDict()
         self._latent_rgb: np.ndarray | None = None
@@ -145,10 +144,11 @@ class FluxModelLoader:
 
         The text encoders are released before this returns.
         """
-        unknown = [prompt for prompt in dict.fromkeys(prompts) if prompt not in self._encoded]
-        for prompt in unknown:
-            self._encoded[prompt] = self._encode(prompt)
-        if unknown:
+        try:
+            for prompt in prompts:
+                if prompt not in self._encoded:
+                    self._encoded[prompt] = self._encode(prompt)
+        finally:
             self.release_text_encoders()
         result = [self._encoded[prompt] for prompt in prompts]
         for prompt in prompts:
@@ -167,7 +167,8 @@ class FluxModelLoader:
         """Packed latents float32 [B, rows, columns, in_channels] of images float [B, H, W, 3] in [0, 1]."""
         graphdef, state = self.load("vae")
         images = jax.device_put(jnp.asarray(images, jnp.float32), self.device)
-        token_grid(*images.shape[1:3], self.vae_config.downsampling)
+        _, height, width, _ = images.shape
+        token_grid(height, width, self.vae_config.downsampling)
         return pack(_encode_images(graphdef, state, images))
 
     def decode_latents(self, latents: jax.Array) -> jax.Array:
@@ -203,6 +204,12 @@ class FluxModelLoader:
     def is_loaded(self, component: Component) -> bool:
         return component in self._networks
 
+    def release(self) -> None:
+        """Free every network; what is needed again is read again."""
+        self.release_text_encoders()
+        self.release_transformer()
+        self.release_vae()
+
     def release_text_encoders(self) -> None:
         """Free both text encoders; the next unknown prompt reads them again."""
         self._release("clip_text")
@@ -217,9 +224,13 @@ class FluxModelLoader:
         self._release("vae")
 
     def _release(self, component: Component) -> None:
-        if self._networks.pop(component, None) is not None:
-            self._log(f"released {component}")
-            gc.collect()
+        """Give the weights' memory back now: cycles in flax would keep them until the garbage is next collected."""
+        if component not in self._networks:
+            return
+        _, state = self._networks.pop(component)
+        for weights in jax.tree.leaves(state):
+            weights.delete()
+        self._log(f"released {component}")
 
     # Inside
 
@@ -240,6 +251,7 @@ class FluxModelLoader:
 
         def velocity(latents: jax.Array, sigma: Any) -> jax.Array:
             graphdef, state = self.load("transformer")
+            latents = jax.device_put(latents, self.device)  # a step's result lives there; else noise compiles anew
             embeddings = (text.text_embeddings, text.pooled_embeddings)
             return _velocity(graphdef, state, latents, sigma, *embeddings, rope, np.float32(guidance_scale))
 
@@ -252,13 +264,28 @@ class FluxModelLoader:
             t5 = T5Tokenizer.from_dir(self.checkpoint_dir / "tokenizer_2", max_length=SCHNELL_T5_LENGTH)
         return clip, t5
 
-    def _check_that_vae_fits(self) -> None:
-        packed, wanted = 4 * self.vae_config.latent_channels, self.transformer_config.in_channels
-        if packed != wanted:
-            raise WeightsMismatch(
-                f"The transformer in {self.checkpoint_dir} reads {wanted} channels a token; its vae gives {packed}.",
-                hint="Transformer and vae must come from the same model.",
-            )
+    def _check_that_parts_fit(self) -> None:
+        """Refuse parts of different models: JAX would stop in the middle, or read a table beyond its end."""
+        clip = read_config(self.checkpoint_dir / "clip_text", "clip_text")
+        t5 = read_config(self.checkpoint_dir / "t5_text", "t5_text")
+        reads = self.transformer_config
+        for whole, part, given, taken in (
+            ("channels a token", "vae", 4 * self.vae_config.latent_channels, reads.in_channels),
+            ("numbers a prompt", "clip_text", clip.hidden_size, reads.pooled_projection_dim),
+            ("numbers a word", "t5_text", t5.d_model, reads.joint_attention_dim),
+        ):
+            if given != taken:
+                raise self._mismatch(f"{part} gives {given} {whole}; transformer expects {taken}")
+        for part, whole, used, known in (
+            ("tokenizer", "ids", self.clip_tokenizer.vocab_size, clip.vocab_size),
+            ("tokenizer", "ids a prompt", self.clip_tokenizer.max_length, clip.max_position_embeddings),
+            ("tokenizer_2", "ids", self.t5_tokenizer.vocab_size, t5.vocab_size),
+        ):
+            if used > known:
+                raise self._mismatch(f"{part} makes {used} {whole}; its encoder knows {known}")
+
+    def _mismatch(self, message: str) -> WeightsMismatch:
+        return WeightsMismatch(f"{self.checkpoint_dir}: {message}.", hint="All parts must come from the same model.")
 
     def _log(self, message: str) -> None:
         if self.verbose:

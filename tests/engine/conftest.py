@@ -1,0 +1,40 @@
+"""One tiny checkpoint for a whole session of tests, and loaders on it."""
+
+from __future__ import annotations
+
+import gc
+from collections.abc import Iterator
+from pathlib import Path
+
+import jax
+import pytest
+
+from flux_engine import FluxModelLoader
+from tests.tiny_checkpoint import write_tiny_checkpoint
+
+
+@pytest.fixture(scope="session")
+def checkpoint(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("checkpoints") / "tiny"
+    write_tiny_checkpoint(folder)
+    return folder
+
+
+@pytest.fixture(scope="session")
+def tiny_loader(checkpoint: Path) -> FluxModelLoader:
+    """In float32, with whatever earlier tests left loaded."""
+    return FluxModelLoader(checkpoint_dir=checkpoint, dtype="float32")
+
+
+@pytest.fixture
+def no_garbage_collection() -> Iterator[None]:
+    """What is freed in the test is freed by the program itself, and nothing else is."""
+    gc.collect()
+    gc.disable()
+    yield
+    gc.enable()
+
+
+def live_bytes() -> int:
+    """Of all arrays on all devices."""
+    return sum(array.nbytes for array in jax.live_arrays())

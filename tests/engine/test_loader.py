@@ -1,0 +1,535 @@
+"""From a checkpoint to pictures: guidance, batches, sizes and noise do what they say; memory goes when it should."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+import shutil
+from pathlib import Path
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+from flux_engine import FluxConditionedNetwork, FluxModelLoader, denoising_states, loader, run_diffuse_generation
+from flux_engine.errors import (
+    CheckpointNotFound,
+    ConfigError,
+    FluxError,
+    RequestError,
+    TokenizerError,
+    WeightsMismatch,
+)
+from flux_engine.sampling.denoiser import Denoiser
+from flux_engine.sampling.integrators import INTEGRATORS
+from flux_engine.sampling.latents import unpack
+from flux_engine.sampling.noise import gaussian
+from flux_engine.sampling.timers import FluxTimer, LinearTimer
+from flux_engine.weights.checkpoint import save_component
+from tests.engine.conftest import live_bytes
+from tests.tiny import jitted, tiny_network
+from tests.tiny_checkpoint import CLIP, T5, TRANSFORMER, VAE
+
+HEIGHT, WIDTH = 32, 48
+ROWS, COLUMNS, CHANNELS = 2, 3, 64
+TOKENS = ROWS * COLUMNS
+COMPILED = (loader._run, loader._velocity, loader._encode_images, loader._decode_latents)
+
+
+def prepare(tiny_loader: FluxModelLoader, prompt: str = "a hill", **options: Any) -> FluxConditionedNetwork:
+    return tiny_loader.prepare_conditioned_network(prompt, **{"height": HEIGHT, "width": WIDTH} | options)
+
+
+def paint(network: FluxConditionedNetwork, **options: Any) -> jax.Array:
+    settings = {"height": HEIGHT, "width": WIDTH, "num_steps": 2, "seed": 0} | options
+    return run_diffuse_generation(conditioned_network=network, **settings)
+
+
+def latents_of(tiny_loader: FluxModelLoader, prompt: str = "a hill", **options: Any) -> np.ndarray:
+    return np.asarray(paint(prepare(tiny_loader, prompt, **options)))
+
+
+def weights_of(tiny_loader: FluxModelLoader, component: Any) -> list[jax.Array]:
+    return jax.tree.leaves(tiny_loader.load(component)[1])
+
+
+def nbytes(arrays: Any) -> int:
+    return sum(array.nbytes for array in arrays)
+
+
+def changed(checkpoint: Path, to: Path, **networks: Any) -> Path:
+    """A copy of a checkpoint with other networks."""
+    shutil.copytree(checkpoint, to)
+    for component, config in networks.items():
+        save_component(to / component, tiny_network(config))
+    return to
+
+
+@pytest.fixture(scope="module")
+def schnell(checkpoint: Path, tmp_path_factory: pytest.TempPathFactory) -> FluxModelLoader:
+    """A model without guidance embedding, whose tokenizer would take as many tokens as dev's."""
+    folder = tmp_path_factory.mktemp("schnell") / "tiny"
+    changed(checkpoint, folder, transformer=dataclasses.replace(TRANSFORMER, guidance_embeds=False))
+    config = folder / "tokenizer_2" / "tokenizer_config.json"
+    config.write_text(config.read_text().replace('"model_max_length": 64', '"model_max_length": 512'))
+    return FluxModelLoader(checkpoint_dir=folder, dtype="float32")
+
+
+# Conditioning
+
+
+def test_prompt_guidance_and_seed_each_decide_the_picture(tiny_loader: FluxModelLoader) -> None:
+    network = prepare(tiny_loader, guidance_scale=4.0)
+    base = np.asarray(paint(network))
+    assert base.shape == (1, ROWS, COLUMNS, CHANNELS) and base.dtype == np.float32 and np.isfinite(base).all()
+    assert np.array_equal(base, paint(network))
+    assert not np.allclose(base, paint(network, seed=1), atol=0.1)
+    assert not np.allclose(base, latents_of(tiny_loader, "fog over the sea"), atol=1e-3)
+    assert not np.allclose(base, latents_of(tiny_loader, guidance_scale=1.0), atol=1e-3)
+
+
+def test_a_network_knows_its_grid_and_type(tiny_loader: FluxModelLoader) -> None:
+    network = prepare(tiny_loader)
+    assert (network.rows, network.columns, network.in_channels) == (ROWS, COLUMNS, CHANNELS)
+    assert network.dtype == jnp.float32
+    assert network.warnings == ()
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"height": 40}, "height is 40 pixels; expected a positive multiple of 16"),
+        ({"width": 0}, "width is 0 pixels; expected a positive multiple of 16"),
+    ],
+)
+def test_a_size_between_tokens_is_refused(tiny_loader: FluxModelLoader, options: Any, message: str) -> None:
+    with pytest.raises(RequestError, match=message):
+        prepare(tiny_loader, **options)
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"height": 48}, "The size is 48x48; the conditioned network was prepared for 48x32"),
+        ({"height": 33}, "The size is 48x33"),
+        ({"num_steps": 0}, "0 steps"),
+        ({"seed": -1}, "seed is -1; expected a whole number from 0 to 4294967295"),
+        ({"seed": 2**32}, "seed is 4294967296"),
+        ({"batch_size": 0}, "batch_size is 0; expected a whole number from 1"),
+        ({"sigma_shift": -1.0}, "shift is -1.0; expected a number above 0"),
+        ({"integrator": "rk4"}, "integrator is 'rk4'; expected one of euler, heun, ddim, dpmpp_2s"),
+        ({"noise": "numpy"}, "noise is 'numpy'; expected one of jax, torch"),
+    ],
+)
+def test_what_cannot_be_sampled_is_refused_before_the_first_step(
+    tiny_loader: FluxModelLoader, options: Any, message: str
+) -> None:
+    network = prepare(tiny_loader)
+    settings = {"height": HEIGHT, "width": WIDTH, "num_steps": 2, "seed": 0} | options
+    with pytest.raises(RequestError, match=message):
+        denoising_states(conditioned_network=network, **settings)
+
+
+def test_true_guidance_is_the_hand_combined_velocity(tiny_loader: FluxModelLoader) -> None:
+    x, sigma = gaussian("jax", 3, 1, ROWS, COLUMNS), np.float32(0.7)
+    v_positive = prepare(tiny_loader, "a hill").network_fn(x, sigma)
+    v_negative = prepare(tiny_loader, "fog over the sea").network_fn(x, sigma)
+
+    guided = prepare(tiny_loader, "a hill", negative_prompt="fog over the sea", true_cfg_scale=2.5)
+
+    assert guided.warnings == ()
+    expected = v_negative + 2.5 * (v_positive - v_negative)
+    np.testing.assert_allclose(guided.network_fn(x, sigma), expected, rtol=0, atol=1e-6)
+    assert float(jnp.abs(v_positive - v_negative).max()) > 1e-2
+
+
+def test_an_empty_negative_prompt_guides_too(tiny_loader: FluxModelLoader) -> None:
+    guided = latents_of(tiny_loader, negative_prompt="", true_cfg_scale=3.0)
+    assert not np.allclose(guided, latents_of(tiny_loader), atol=1e-3)
+
+
+def test_true_guidance_without_a_negative_prompt_changes_nothing(tiny_loader: FluxModelLoader) -> None:
+    assert np.array_equal(latents_of(tiny_loader, true_cfg_scale=3.0), latents_of(tiny_loader))
+
+
+def test_a_negative_prompt_without_true_guidance_warns_and_changes_nothing(tiny_loader: FluxModelLoader) -> None:
+    network = prepare(tiny_loader, negative_prompt="fog over the sea")
+    assert len(network.warnings) == 1 and "negative prompt has no effect" in network.warnings[0]
+    with pytest.warns(UserWarning, match="negative prompt has no effect"):
+        latents = paint(network)
+    assert np.array_equal(latents, latents_of(tiny_loader))
+
+
+def test_a_prompt_that_is_too_long_is_cut_and_both_encoders_say_by_how_much(tiny_loader: FluxModelLoader) -> None:
+    prompt = "the old lighthouse " * 40
+    clip_cut = tiny_loader.clip_tokenizer.count(prompt) - 77
+    t5_cut = tiny_loader.t5_tokenizer.count(prompt) - 64
+    assert min(clip_cut, t5_cut) > 0
+
+    network = prepare(tiny_loader, prompt)
+
+    [warning] = network.warnings
+    assert f"CLIP reads 77 tokens; the prompt's last {clip_cut} were cut" in warning
+    assert f"T5 reads 64 tokens; the prompt's last {t5_cut} were cut" in warning
+    with pytest.warns(UserWarning, match=f"{t5_cut} were cut"):
+        cut = paint(network)
+    with pytest.warns(UserWarning, match="were cut"):
+        assert np.array_equal(cut, latents_of(tiny_loader, prompt + "in fog"))
+
+
+def test_schnell_ignores_guidance_and_takes_equal_steps(schnell: FluxModelLoader) -> None:
+    low, high = (prepare(schnell, guidance_scale=scale) for scale in (1.0, 7.0))
+    assert not low.shifts_with_size
+    assert np.array_equal(paint(low, num_steps=4), paint(high, num_steps=4))
+    states = denoising_states(conditioned_network=low, height=HEIGHT, width=WIDTH, num_steps=4, seed=0)
+    assert [state.sigma for state in states] == [0.75, 0.5, 0.25, 0.0]
+
+
+def test_schnell_reads_256_tokens_whatever_its_tokenizer_says(schnell: FluxModelLoader) -> None:
+    [short, long] = schnell.encode_prompts(["a hill", "the old lighthouse " * 150])
+    assert short.text_embeddings.shape == (1, 256, T5.d_model)
+    assert short.warning == ""
+    assert "T5 reads 256 tokens" in long.warning
+
+
+# Sampling
+
+
+@pytest.mark.parametrize("shift", [None, 1.0, 3.0])
+def test_the_schedule_follows_the_size_unless_it_is_told(tiny_loader: FluxModelLoader, shift: float | None) -> None:
+    states = denoising_states(
+        conditioned_network=prepare(tiny_loader), height=HEIGHT, width=WIDTH, num_steps=3, seed=0, sigma_shift=shift
+    )
+    timers = {
+        None: FluxTimer(3, use_dynamic_shift=True, image_seq_len=TOKENS),
+        1.0: LinearTimer(3),
+        3.0: FluxTimer(3, shift=3.0),
+    }
+    assert [state.sigma for state in states] == timers[shift].sigmas()[1:].tolist()
+
+
+@pytest.mark.parametrize("integrator", sorted(INTEGRATORS))
+def test_every_integrator_paints(tiny_loader: FluxModelLoader, integrator: Any) -> None:
+    network = prepare(tiny_loader)
+    euler = np.asarray(paint(network, num_steps=3))
+    latents = np.asarray(paint(network, num_steps=3, integrator=integrator))
+    assert np.isfinite(latents).all()
+    first_order = integrator in ("euler", "ddim")
+    assert np.allclose(latents, euler, rtol=0, atol=1e-4) == first_order
+    assert np.abs(latents - euler).max() < 1  # another road to the same place
+
+
+@pytest.mark.parametrize("integrator", ["euler", "dpmpp_2s"])
+def test_a_run_taken_up_from_any_state_ends_bit_for_bit_the_same(tiny_loader: FluxModelLoader, integrator: Any) -> None:
+    network = prepare(tiny_loader)
+    states = list(
+        denoising_states(
+            conditioned_network=network, height=HEIGHT, width=WIDTH, num_steps=3, seed=5, integrator=integrator
+        )
+    )
+    denoiser = Denoiser(FluxTimer(3, use_dynamic_shift=True, image_seq_len=TOKENS), INTEGRATORS[integrator])
+    for state in states[:2]:
+        rest = list(denoiser.run(network.network_fn, state))
+        assert [later.step for later in rest] == list(range(state.step + 1, 4))
+        for later, uninterrupted in zip(rest, states[state.step :], strict=True):
+            assert np.array_equal(later.latents, uninterrupted.latents)
+            assert np.array_equal(later.clean, uninterrupted.clean)
+
+
+def test_no_step_is_taken_that_nobody_asks_for(tiny_loader: FluxModelLoader) -> None:
+    network = prepare(tiny_loader)
+    asked = []
+
+    def counting(latents: jax.Array, sigma: Any) -> jax.Array:
+        asked.append(float(sigma))
+        return network.network_fn(latents, sigma)
+
+    states = denoising_states(
+        conditioned_network=dataclasses.replace(network, network_fn=counting),
+        height=HEIGHT,
+        width=WIDTH,
+        num_steps=5,
+        seed=0,
+    )
+    assert asked == []
+    next(states)
+    next(states)
+    assert len(asked) == 2 and asked[0] == 1.0
+
+
+def test_a_picture_does_not_depend_on_its_company(tiny_loader: FluxModelLoader) -> None:
+    network = prepare(tiny_loader)
+    alone, three = paint(network), paint(network, batch_size=3)
+    assert three.shape == (3, ROWS, COLUMNS, CHANNELS)
+    np.testing.assert_allclose(three[:1], alone, rtol=0, atol=1e-5)
+    assert not np.allclose(three[1], three[0], atol=0.1)
+
+
+def test_torch_noise_starts_where_diffusers_starts(tiny_loader: FluxModelLoader) -> None:
+    network = prepare(tiny_loader)
+    frozen = dataclasses.replace(network, network_fn=lambda latents, sigma: jnp.zeros_like(latents))
+    assert np.array_equal(paint(frozen, noise="torch", seed=7), gaussian("torch", 7, 1, ROWS, COLUMNS))
+    assert not np.allclose(paint(network, noise="torch"), paint(network), atol=0.1)
+
+
+# Pictures
+
+
+def test_pictures_have_the_size_that_was_asked_for(tiny_loader: FluxModelLoader) -> None:
+    images = np.asarray(tiny_loader.decode_latents(paint(prepare(tiny_loader))))
+    assert images.shape == (1, HEIGHT, WIDTH, 3) and images.dtype == np.float32
+    assert images.min() >= 0 and images.max() <= 1 and images.std() > 0.05
+
+
+def test_another_size_compiles_the_transformer_once_for_all_steps(tiny_loader: FluxModelLoader) -> None:
+    before = loader._velocity._cache_size()
+    network = tiny_loader.prepare_conditioned_network("a hill", height=64, width=16)
+    for noise in ("jax", "torch"):
+        latents = run_diffuse_generation(
+            conditioned_network=network, height=64, width=16, num_steps=3, seed=0, noise=noise
+        )
+        assert latents.shape == (1, 4, 1, CHANNELS)
+    assert loader._velocity._cache_size() == before + 1
+
+
+def test_images_become_the_latents_that_the_autoencoder_makes(tiny_loader: FluxModelLoader) -> None:
+    images = np.random.default_rng(0).random((1, HEIGHT, WIDTH, 3)).astype(np.float32)
+    latents = tiny_loader.encode_images(images)
+    assert latents.shape == (1, ROWS, COLUMNS, CHANNELS) and latents.dtype == jnp.float32
+    expected = jitted(VAE, "encode")(images * 2 - 1)
+    np.testing.assert_allclose(unpack(latents), expected, rtol=0, atol=1e-4)
+    with pytest.raises(RequestError, match="height is 40 pixels"):
+        tiny_loader.encode_images(np.zeros((1, 40, 48, 3)))
+
+
+def test_factors_for_previews_come_from_the_checkpoint_or_are_fitted(checkpoint: Path, tmp_path: Path) -> None:
+    folder = changed(checkpoint, tmp_path / "tiny")
+    fitted = FluxModelLoader(checkpoint_dir=folder, dtype="float32").latent_rgb_factors()
+    assert fitted.shape == (17, 3) and np.isfinite(fitted).all()
+    stored = np.arange(51).reshape(17, 3)
+    (folder / "vae" / "latent_rgb.json").write_text(str(stored.tolist()))
+    assert np.array_equal(FluxModelLoader(checkpoint_dir=folder, dtype="float32").latent_rgb_factors(), stored)
+
+
+def test_bfloat16_paints_nearly_the_same_picture(checkpoint: Path, tiny_loader: FluxModelLoader) -> None:
+    low = FluxModelLoader(checkpoint_dir=checkpoint, dtype="bfloat16")
+    network = prepare(low)
+    assert network.dtype == jnp.bfloat16
+    latents = paint(network)
+    assert latents.dtype == jnp.float32
+    pictures = [
+        np.asarray(low.decode_latents(latents)),
+        np.asarray(tiny_loader.decode_latents(paint(prepare(tiny_loader)))),
+    ]
+    assert {weight.dtype.name for weight in weights_of(low, "transformer")} == {"bfloat16"}
+    assert pictures[0].dtype == np.float32 and np.isfinite(pictures[0]).all()
+    psnr = -10 * np.log10(np.mean((pictures[0] - pictures[1]) ** 2))
+    assert psnr > 25
+
+
+# Memory
+
+
+def test_text_encoders_leave_the_device_when_a_prompt_is_encoded(checkpoint: Path, no_garbage_collection: None) -> None:
+    before = live_bytes()
+    fresh = FluxModelLoader(checkpoint_dir=checkpoint, dtype="float32")
+    encoders = weights_of(fresh, "clip_text") + weights_of(fresh, "t5_text")
+    assert live_bytes() - before == nbytes(encoders) > 100_000
+
+    network = prepare(fresh)
+
+    assert all(weight.is_deleted() for weight in encoders)
+    assert not fresh.is_loaded("clip_text") and not fresh.is_loaded("t5_text")
+    embeddings = 4 * (64 * T5.d_model + CLIP.hidden_size)
+    rope = 4 * 2 * (64 + TOKENS) * TRANSFORMER.head_dim // 2
+    assert live_bytes() - before == nbytes(weights_of(fresh, "transformer")) + embeddings + rope
+    assert network.warnings == ()
+
+
+@pytest.mark.parametrize("component", ["transformer", "vae", "text_encoders"])
+def test_a_release_frees_at_once_and_what_is_needed_is_read_again(
+    tiny_loader: FluxModelLoader, component: str, no_garbage_collection: None
+) -> None:
+    network = prepare(tiny_loader)
+    images = tiny_loader.decode_latents(paint(network))
+    parts: dict[str, tuple[Any, ...]] = {"text_encoders": ("clip_text", "t5_text")}
+    weights = [weight for part in parts.get(component, (component,)) for weight in weights_of(tiny_loader, part)]
+    size, before = nbytes(weights), live_bytes()
+
+    release = getattr(tiny_loader, f"release_{component}")
+    release()
+
+    assert size > 100_000
+    assert before - live_bytes() == size
+    release()  # nothing there: nothing happens
+    assert before - live_bytes() == size
+    # An old network goes on, and so does a new prompt.
+    assert np.array_equal(tiny_loader.decode_latents(paint(network)), images)
+    assert np.isfinite(latents_of(tiny_loader, f"after the {component}")).all()
+
+
+def test_release_frees_all_four(checkpoint: Path, no_garbage_collection: None) -> None:
+    before = live_bytes()
+    fresh = FluxModelLoader(checkpoint_dir=checkpoint, dtype="float32")
+    for component in ("transformer", "vae", "clip_text", "t5_text"):
+        fresh.load(component)
+    assert live_bytes() > before
+    fresh.release()
+    assert live_bytes() == before
+
+
+def test_text_encoders_leave_even_if_encoding_fails(
+    checkpoint: Path, monkeypatch: pytest.MonkeyPatch, no_garbage_collection: None
+) -> None:
+    fresh = FluxModelLoader(checkpoint_dir=checkpoint, dtype="float32")
+    before = live_bytes()
+
+    def fail(*_: Any) -> None:
+        raise MemoryError
+
+    monkeypatch.setattr(loader, "_run", fail)
+    with pytest.raises(MemoryError):
+        fresh.encode_prompts(["a hill"])
+    assert live_bytes() == before
+
+
+def test_the_last_prompts_are_kept_and_no_more(tiny_loader: FluxModelLoader, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(loader, "PROMPTS_KEPT", 2)
+    tiny_loader.encode_prompts(["one", "two"])
+    [one] = tiny_loader.encode_prompts(["one"])
+    tiny_loader.encode_prompts(["three"])
+    assert [tiny_loader.knows_prompt(prompt) for prompt in ("one", "two", "three")] == [True, False, True]
+    assert tiny_loader.encode_prompts(["one"]) == [one]
+    assert len(tiny_loader.encode_prompts(["1", "2", "3", "1"])) == 4
+
+
+def test_a_second_prompt_seed_and_length_compile_nothing(tiny_loader: FluxModelLoader) -> None:
+    def all_of_it(prompt: str, seed: int, **options: Any) -> None:
+        latents = paint(prepare(tiny_loader, prompt, **options), seed=seed, num_steps=2 + seed)
+        tiny_loader.encode_images(tiny_loader.decode_latents(latents))
+
+    all_of_it("a hill in spring", 0)
+    before = [function._cache_size() for function in COMPILED]
+    tiny_loader.release()
+    all_of_it("a lake in autumn", 1, guidance_scale=2, negative_prompt="fog", true_cfg_scale=2.0)
+    assert [function._cache_size() for function in COMPILED] == before
+
+
+def test_compiled_functions_take_weights_as_arguments(tiny_loader: FluxModelLoader) -> None:
+    """Weights of zeros give what zeros give, from the same compiled function."""
+    network = prepare(tiny_loader)
+    latents = paint(network)
+    images = tiny_loader.decode_latents(latents)
+    tiny_loader.encode_images(images)
+    before = [function._cache_size() for function in COMPILED]
+
+    def emptied(component: Any) -> tuple[Any, Any]:
+        graphdef, state = tiny_loader.load(component)
+        return graphdef, on_device(jax.tree.map(jnp.zeros_like, state))
+
+    def on_device(arrays: Any) -> Any:
+        return jax.device_put(arrays, tiny_loader.device)
+
+    table = np.zeros((64 + TOKENS, TRANSFORMER.head_dim // 2), np.float32)
+    text, pooled = np.ones((1, 64, T5.d_model), np.float32), np.ones((1, CLIP.hidden_size), np.float32)
+    text, pooled, rope = on_device((text, pooled, (table, table)))
+    ids = np.zeros((1, 77), np.int32)
+    assert not loader._run(*emptied("clip_text"), on_device(ids)).any()
+    assert not loader._run(*emptied("t5_text"), on_device(ids[:, :64])).any()
+    one = np.float32(1)
+    assert not loader._velocity(*emptied("transformer"), latents, one, text, pooled, rope, one).any()
+    assert (loader._decode_latents(*emptied("vae"), unpack(latents)) == 0.5).all()
+    no_mean = -VAE.shift_factor * VAE.scaling_factor
+    np.testing.assert_allclose(loader._encode_images(*emptied("vae"), images), no_mean, rtol=1e-6)
+    assert [function._cache_size() for function in COMPILED] == before
+
+
+# Checkpoints that are none
+
+
+def test_a_folder_that_is_not_there(tmp_path: Path) -> None:
+    with pytest.raises(CheckpointNotFound, match="nowhere is not a folder") as caught:
+        FluxModelLoader(checkpoint_dir=tmp_path / "nowhere")
+    assert "transformer/ vae/ clip_text/ t5_text/" in caught.value.hint
+
+
+@pytest.mark.parametrize(
+    ("part", "fault"),
+    [
+        ("transformer", CheckpointNotFound),
+        ("vae", CheckpointNotFound),
+        ("clip_text", CheckpointNotFound),
+        ("t5_text/config.json", CheckpointNotFound),
+        ("transformer/config.json", CheckpointNotFound),
+        ("tokenizer", TokenizerError),
+        ("tokenizer_2/spiece.model", TokenizerError),
+    ],
+)
+def test_a_missing_part_is_named_at_once(checkpoint: Path, tmp_path: Path, part: str, fault: type[FluxError]) -> None:
+    folder = changed(checkpoint, tmp_path / "tiny")
+    shutil.rmtree(folder / part) if (folder / part).is_dir() else (folder / part).unlink()
+    with pytest.raises(fault, match=part):
+        FluxModelLoader(checkpoint_dir=folder, dtype="float32")
+
+
+@pytest.mark.parametrize("part", ["clip_text/state", "t5_text/state", "transformer/state"])
+def test_a_missing_network_is_named_when_it_is_needed(checkpoint: Path, tmp_path: Path, part: str) -> None:
+    folder = changed(checkpoint, tmp_path / "tiny")
+    shutil.rmtree(folder / part)
+    incomplete = FluxModelLoader(checkpoint_dir=folder, dtype="float32")
+    with pytest.raises(CheckpointNotFound, match=part):
+        prepare(incomplete)
+    assert not incomplete.is_loaded("clip_text")
+
+
+def test_a_config_that_is_no_network(checkpoint: Path, tmp_path: Path) -> None:
+    folder = changed(checkpoint, tmp_path / "tiny")
+    (folder / "transformer" / "config.json").write_text('{"num_heads": 7}')
+    with pytest.raises(ConfigError, match="transformer"):
+        FluxModelLoader(checkpoint_dir=folder, dtype="float32")
+
+
+@pytest.mark.parametrize(
+    ("part", "values", "message"),
+    [
+        ("vae", {"latent_channels": 4}, "vae gives 16 channels a token; transformer expects 64"),
+        ("clip_text", {"hidden_size": 24}, "clip_text gives 24 numbers a prompt; transformer expects 32"),
+        ("t5_text", {"d_model": 16}, "t5_text gives 16 numbers a word; transformer expects 32"),
+        ("clip_text", {"vocab_size": 100}, r"tokenizer makes 640 ids; its encoder knows 100"),
+        ("clip_text", {"max_position_embeddings": 60}, "tokenizer makes 77 ids a prompt; its encoder knows 60"),
+        ("t5_text", {"vocab_size": 60}, r"tokenizer_2 makes 80 ids; its encoder knows 60"),
+    ],
+)
+def test_parts_of_different_models(
+    checkpoint: Path, tmp_path: Path, part: str, values: dict[str, int], message: str
+) -> None:
+    folder = changed(checkpoint, tmp_path / "tiny")
+    config = folder / part / "config.json"
+    config.write_text(json.dumps(json.loads(config.read_text()) | values))
+    with pytest.raises(WeightsMismatch, match=message) as caught:
+        FluxModelLoader(checkpoint_dir=folder, dtype="float32")
+    assert "same model" in caught.value.hint
+
+
+# Talk
+
+
+def test_what_is_loaded_and_released_is_said_on_stderr_if_wanted(
+    checkpoint: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    for verbose in (False, True):
+        talking = FluxModelLoader(checkpoint_dir=checkpoint, dtype="float32", verbose=verbose)
+        talking.load("vae")
+        talking.release_vae()
+        out, err = capsys.readouterr()
+        assert out == ""
+        assert ("loading vae as float32" in err and "released vae" in err) == verbose
+        assert bool(err) == verbose
+
+
+def test_a_model_is_called_as_its_folder(checkpoint: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    assert FluxModelLoader(checkpoint_dir=str(checkpoint), dtype="float32").model_name == "tiny"
+    monkeypatch.chdir(checkpoint)
+    assert FluxModelLoader(checkpoint_dir=".", dtype="float32").model_name == "tiny"
