@@ -1,4 +1,4 @@
-"""From a checkpoint to pictures: guidance, batches, sizes and noise do what they say; memory goes when it should."""
+"""From a checkpoint to pictures: guidance does what it says, memory goes when it should, faults have names."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from flux_engine import FluxConditionedNetwork, FluxModelLoader, denoising_states, loader, run_diffuse_generation
+from flux_engine import FluxModelLoader, denoising_states, loader, run_diffuse_generation
 from flux_engine.errors import (
     CheckpointNotFound,
     ConfigError,
@@ -22,33 +22,15 @@ from flux_engine.errors import (
     TokenizerError,
     WeightsMismatch,
 )
-from flux_engine.sampling.denoiser import Denoiser
-from flux_engine.sampling.integrators import INTEGRATORS
 from flux_engine.sampling.latents import unpack
 from flux_engine.sampling.noise import gaussian
-from flux_engine.sampling.timers import FluxTimer, LinearTimer
 from flux_engine.weights.checkpoint import save_component
 from tests.engine.conftest import live_bytes
+from tests.engine.runs import CHANNELS, COLUMNS, HEIGHT, ROWS, TOKENS, WIDTH, latents_of, paint, prepare
 from tests.tiny import jitted, tiny_network
 from tests.tiny_checkpoint import CLIP, T5, TRANSFORMER, VAE
 
-HEIGHT, WIDTH = 32, 48
-ROWS, COLUMNS, CHANNELS = 2, 3, 64
-TOKENS = ROWS * COLUMNS
 COMPILED = (loader._run, loader._velocity, loader._encode_images, loader._decode_latents)
-
-
-def prepare(tiny_loader: FluxModelLoader, prompt: str = "a hill", **options: Any) -> FluxConditionedNetwork:
-    return tiny_loader.prepare_conditioned_network(prompt, **{"height": HEIGHT, "width": WIDTH} | options)
-
-
-def paint(network: FluxConditionedNetwork, **options: Any) -> jax.Array:
-    settings = {"height": HEIGHT, "width": WIDTH, "num_steps": 2, "seed": 0} | options
-    return run_diffuse_generation(conditioned_network=network, **settings)
-
-
-def latents_of(tiny_loader: FluxModelLoader, prompt: str = "a hill", **options: Any) -> np.ndarray:
-    return np.asarray(paint(prepare(tiny_loader, prompt, **options)))
 
 
 def weights_of(tiny_loader: FluxModelLoader, component: Any) -> list[jax.Array]:
@@ -107,29 +89,6 @@ def test_a_network_knows_its_grid_and_type(tiny_loader: FluxModelLoader) -> None
 def test_a_size_between_tokens_is_refused(tiny_loader: FluxModelLoader, options: Any, message: str) -> None:
     with pytest.raises(RequestError, match=message):
         prepare(tiny_loader, **options)
-
-
-@pytest.mark.parametrize(
-    ("options", "message"),
-    [
-        ({"height": 48}, "The size is 48x48; the conditioned network was prepared for 48x32"),
-        ({"height": 33}, "The size is 48x33"),
-        ({"num_steps": 0}, "0 steps"),
-        ({"seed": -1}, "seed is -1; expected a whole number from 0 to 4294967295"),
-        ({"seed": 2**32}, "seed is 4294967296"),
-        ({"batch_size": 0}, "batch_size is 0; expected a whole number from 1"),
-        ({"sigma_shift": -1.0}, "shift is -1.0; expected a number above 0"),
-        ({"integrator": "rk4"}, "integrator is 'rk4'; expected one of euler, heun, ddim, dpmpp_2s"),
-        ({"noise": "numpy"}, "noise is 'numpy'; expected one of jax, torch"),
-    ],
-)
-def test_what_cannot_be_sampled_is_refused_before_the_first_step(
-    tiny_loader: FluxModelLoader, options: Any, message: str
-) -> None:
-    network = prepare(tiny_loader)
-    settings = {"height": HEIGHT, "width": WIDTH, "num_steps": 2, "seed": 0} | options
-    with pytest.raises(RequestError, match=message):
-        denoising_states(conditioned_network=network, **settings)
 
 
 def test_true_guidance_is_the_hand_combined_velocity(tiny_loader: FluxModelLoader) -> None:
@@ -192,86 +151,6 @@ def test_schnell_reads_256_tokens_whatever_its_tokenizer_says(schnell: FluxModel
     assert short.text_embeddings.shape == (1, 256, T5.d_model)
     assert short.warning == ""
     assert "T5 reads 256 tokens" in long.warning
-
-
-# Sampling
-
-
-@pytest.mark.parametrize("shift", [None, 1.0, 3.0])
-def test_the_schedule_follows_the_size_unless_it_is_told(tiny_loader: FluxModelLoader, shift: float | None) -> None:
-    states = denoising_states(
-        conditioned_network=prepare(tiny_loader), height=HEIGHT, width=WIDTH, num_steps=3, seed=0, sigma_shift=shift
-    )
-    timers = {
-        None: FluxTimer(3, use_dynamic_shift=True, image_seq_len=TOKENS),
-        1.0: LinearTimer(3),
-        3.0: FluxTimer(3, shift=3.0),
-    }
-    assert [state.sigma for state in states] == timers[shift].sigmas()[1:].tolist()
-
-
-@pytest.mark.parametrize("integrator", sorted(INTEGRATORS))
-def test_every_integrator_paints(tiny_loader: FluxModelLoader, integrator: Any) -> None:
-    network = prepare(tiny_loader)
-    euler = np.asarray(paint(network, num_steps=3))
-    latents = np.asarray(paint(network, num_steps=3, integrator=integrator))
-    assert np.isfinite(latents).all()
-    first_order = integrator in ("euler", "ddim")
-    assert np.allclose(latents, euler, rtol=0, atol=1e-4) == first_order
-    assert np.abs(latents - euler).max() < 1  # another road to the same place
-
-
-@pytest.mark.parametrize("integrator", ["euler", "dpmpp_2s"])
-def test_a_run_taken_up_from_any_state_ends_bit_for_bit_the_same(tiny_loader: FluxModelLoader, integrator: Any) -> None:
-    network = prepare(tiny_loader)
-    states = list(
-        denoising_states(
-            conditioned_network=network, height=HEIGHT, width=WIDTH, num_steps=3, seed=5, integrator=integrator
-        )
-    )
-    denoiser = Denoiser(FluxTimer(3, use_dynamic_shift=True, image_seq_len=TOKENS), INTEGRATORS[integrator])
-    for state in states[:2]:
-        rest = list(denoiser.run(network.network_fn, state))
-        assert [later.step for later in rest] == list(range(state.step + 1, 4))
-        for later, uninterrupted in zip(rest, states[state.step :], strict=True):
-            assert np.array_equal(later.latents, uninterrupted.latents)
-            assert np.array_equal(later.clean, uninterrupted.clean)
-
-
-def test_no_step_is_taken_that_nobody_asks_for(tiny_loader: FluxModelLoader) -> None:
-    network = prepare(tiny_loader)
-    asked = []
-
-    def counting(latents: jax.Array, sigma: Any) -> jax.Array:
-        asked.append(float(sigma))
-        return network.network_fn(latents, sigma)
-
-    states = denoising_states(
-        conditioned_network=dataclasses.replace(network, network_fn=counting),
-        height=HEIGHT,
-        width=WIDTH,
-        num_steps=5,
-        seed=0,
-    )
-    assert asked == []
-    next(states)
-    next(states)
-    assert len(asked) == 2 and asked[0] == 1.0
-
-
-def test_a_picture_does_not_depend_on_its_company(tiny_loader: FluxModelLoader) -> None:
-    network = prepare(tiny_loader)
-    alone, three = paint(network), paint(network, batch_size=3)
-    assert three.shape == (3, ROWS, COLUMNS, CHANNELS)
-    np.testing.assert_allclose(three[:1], alone, rtol=0, atol=1e-5)
-    assert not np.allclose(three[1], three[0], atol=0.1)
-
-
-def test_torch_noise_starts_where_diffusers_starts(tiny_loader: FluxModelLoader) -> None:
-    network = prepare(tiny_loader)
-    frozen = dataclasses.replace(network, network_fn=lambda latents, sigma: jnp.zeros_like(latents))
-    assert np.array_equal(paint(frozen, noise="torch", seed=7), gaussian("torch", 7, 1, ROWS, COLUMNS))
-    assert not np.allclose(paint(network, noise="torch"), paint(network), atol=0.1)
 
 
 # Pictures

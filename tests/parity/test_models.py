@@ -6,10 +6,6 @@ from dataclasses import replace
 
 import pytest
 
-pytest.importorskip("torch")
-pytest.importorskip("diffusers")
-pytest.importorskip("transformers")
-
 from tests import reference_models as reference
 from tests.tiny import (
     CLIPS,
@@ -45,9 +41,11 @@ def test_vae(name: str, wider: int, batch: int) -> None:
     assert relative_error(jitted(case.config, "decode")(case.latents(name)), expected["decode"]) < 1e-4
 
 
+@pytest.mark.parametrize("batch", [1, 3])
 @pytest.mark.parametrize("name", CLIPS)
-def test_clip(name: str) -> None:
+def test_clip(name: str, batch: int) -> None:
     case: CLIPCase = CLIPS[name]
+    case = replace(case, ends=case.ends[-batch:])
     pooled = jitted(case.config)(case.ids(name))
     assert relative_error(pooled, reference.run_clip(case, name)["pooled"]) < 1e-5
 

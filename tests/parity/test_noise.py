@@ -4,10 +4,9 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
+import torch
 
 from flux_engine.sampling.noise import gaussian, torch_randn
-
-torch = pytest.importorskip("torch")
 
 SEEDS = [0, 1, 42, 1234567, 2**31, 2**32 - 1]
 SHAPES = [(1,), (2,), (7,), (15,), (16,), (17,), (31,), (33,), (100,), (5, 7, 3), (3, 16, 24, 16), (1, 16, 128, 128)]

@@ -7,10 +7,6 @@ from pathlib import Path
 
 import pytest
 
-pytest.importorskip("torch")
-pytest.importorskip("diffusers")
-pytest.importorskip("transformers")
-
 from flux_engine import FluxModelLoader
 from tests.reference_pipeline import reference_picture, reference_pipeline
 from tests.tiny_checkpoint import PICTURES, TRANSFORMER, Picture, greatest_difference, paint, write_tiny_checkpoint

@@ -2,13 +2,8 @@
 
 from __future__ import annotations
 
-import pytest
-
-pytest.importorskip("torch")
-pytest.importorskip("diffusers")
-pytest.importorskip("transformers")
-
 import numpy as np
+import pytest
 import torch
 from diffusers import FlowMatchEulerDiscreteScheduler
 from diffusers.pipelines.flux import pipeline_flux as flux

@@ -5,11 +5,10 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
+import transformers
 
 from flux_engine.tokenizers import CLIPTokenizer, T5Tokenizer
 from tests.tiny_tokenizers import AWKWARD_PROMPTS, write_clip, write_t5
-
-transformers = pytest.importorskip("transformers")
 
 
 @pytest.mark.parametrize("declared", [False, True])
