@@ -7,6 +7,7 @@ number here (initialisers, dropout, class names) are ignored, as they are in the
 from __future__ import annotations
 
 import json
+import math
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, fields
 from typing import Any, ClassVar, Self
@@ -45,9 +46,9 @@ def _coerce(cls: type[NetworkConfig], name: str, value: Any, default: Any) -> An
     kind = type(default)
     if kind is tuple and isinstance(value, list | tuple) and all(type(item) is int for item in value):
         return tuple(value)
-    if kind is float and type(value) in (int, float):
+    if kind is float and type(value) in (int, float) and math.isfinite(value):
         return float(value)
-    if type(value) is kind:
+    if kind is not float and type(value) is kind:
         return value
     raise ConfigError(
         f"{cls.component}: {name} is {value!r}; expected {kind.__name__} such as {default!r}.",
@@ -91,6 +92,7 @@ class TransformerConfig(NetworkConfig):
         )
         factors = (self.mlp_ratio, self.theta)
         self._require(min(sizes) > 0 and min(factors) > 0, f"sizes must be positive, got {sizes} and {factors}")
+        self._require(self.mlp_dim > 0, f"mlp_ratio {self.mlp_ratio} leaves the MLP of width {self.hidden_dim} nothing")
         self._require(min(self.num_double_layers, self.num_single_layers) >= 1, "needs a double and a single block")
         self._require(
             self.hidden_dim % self.num_heads == 0,

@@ -8,10 +8,13 @@
     │   ├── CheckpointNotFound   the folder, or one of its parts, is not there
     │   ├── CheckpointCorrupt    it is there, but empty, truncated or not Orbax
     │   └── WeightsMismatch      its leaves are not the leaves that its config promises
+    ├── NumericalError           a picture with values that are not finite
     └── OutputError              a picture that could not be written
 
 Every message says what was got and what was expected; `hint` says the next move.
 """
+
+from collections.abc import Mapping, Sequence
 
 
 class FluxError(Exception):
@@ -50,7 +53,19 @@ class CheckpointCorrupt(CheckpointError):
 
 
 class WeightsMismatch(CheckpointError):
-    """A component's stored leaves differ from the leaves that its config asks for."""
+    """A component's stored leaves differ from the leaves that its config asks for, or from other components.
+
+    The message names the first few leaves of each kind; `faults` has all of them, by kind ("missing", "misshapen",
+    "not floating-point", "unused").
+    """
+
+    def __init__(self, message: str, *, hint: str = "", faults: Mapping[str, Sequence[str]] | None = None) -> None:
+        super().__init__(message, hint=hint)
+        self.faults = dict(faults or {})
+
+
+class NumericalError(FluxError, ArithmeticError):
+    """Weights, settings or precision led to values that are not finite."""
 
 
 class OutputError(FluxError, OSError):

@@ -85,7 +85,7 @@ def load_component(
     graph, abstract = nnx.split(_abstract_network(component, config, dtype))
     shapes = {path: leaf.shape for path, leaf in _named_leaves(abstract).items()}
     wanted = _stored_shapes(component, shapes)
-    _compare(component, directory, wanted, stored.shapes())
+    _compare(component, directory, wanted, stored.leaves)
     param_dtype = jnp.dtype(param_dtype or stored.widest_dtype(wanted))
     arrays = _fill(component, stored, shapes, param_dtype, device)
     leaves = [arrays[path] for path in shapes]
@@ -138,7 +138,7 @@ def read_config(directory: Path, component: Component) -> NetworkConfig:
         raise CheckpointNotFound(f"{component}: {file} is missing.", hint=LAYOUT_HINT)
     try:
         raw = json.loads(file.read_text(encoding="utf-8"))
-    except (OSError, ValueError) as error:
+    except (OSError, ValueError, RecursionError) as error:
         raise CheckpointCorrupt(f"{component}: {file} is not JSON ({error}).", hint=DAMAGED_HINT) from error
     if not isinstance(raw, dict):
         raise CheckpointCorrupt(f"{component}: {file} is not an object of settings.", hint=DAMAGED_HINT)
@@ -160,13 +160,10 @@ class _Stored:
             index = ts.Context({"cache_pool#ocdbt": {"total_bytes_limit": 100_000_000}})
             opened = [ts.open(self._spec(layout, path), read=True, open=True, context=index) for path in keys]
             self.leaves = {_leaf_path(path): store.result() for path, store in zip(keys, opened, strict=True)}
-        except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
+        except (OSError, ValueError, LookupError, TypeError, AttributeError, RecursionError) as error:
             raise self._corrupt("is no Orbax tree, or a part of it is missing or truncated") from error
         if not self.leaves:
             raise self._corrupt("is empty")
-
-    def shapes(self) -> dict[LeafPath, tuple[int, ...]]:
-        return {path: store.shape for path, store in self.leaves.items()}
 
     def widest_dtype(self, paths: Iterable[LeafPath]) -> jnp.dtype:
         """The type that holds all those leaves; float64 only where JAX has it."""
@@ -235,16 +232,21 @@ def _compare(
     component: Component,
     directory: Path,
     wanted: Mapping[LeafPath, tuple[int, ...]],
-    found: Mapping[LeafPath, tuple[int, ...]],
+    found: Mapping[LeafPath, ts.TensorStore],
 ) -> None:
     """Raise WeightsMismatch unless `found` is `wanted`, but for the scales that are known to be foreign."""
     foreign = {path for path in found if is_foreign(component, path)}
     faults = {
         "missing": [".".join(path) for path in wanted if path not in found],
         "misshapen": [
-            f"{'.'.join(path)} (stored {list(found[path])}, expected {list(shape)})"
+            f"{'.'.join(path)} (stored {list(found[path].shape)}, expected {list(shape)})"
             for path, shape in wanted.items()
-            if path in found and found[path] != shape
+            if path in found and found[path].shape != shape
+        ],
+        "not floating-point": [
+            f"{'.'.join(path)} ({found[path].dtype.name})"
+            for path in wanted
+            if path in found and not jnp.issubdtype(found[path].dtype.numpy_dtype, jnp.floating)
         ],
         "unused": [".".join(path) for path in found if path not in wanted and path not in foreign],
     }
@@ -253,6 +255,7 @@ def _compare(
         raise WeightsMismatch(
             f"{component}: the leaves in {directory / 'state'} are not those of its config.json: {listed}.",
             hint="config.json and state/ belong to different models, or to another component.",
+            faults=faults,
         )
     if foreign:
         warnings.warn(

@@ -1,4 +1,4 @@
-"""Where each weight of a network lies in a checkpoint, and back. Tables and tuples only: no file, no array.
+"""Where each weight of a network lies in a checkpoint. Tables and tuples only: no file, no array.
 
 A network's own path and the stored one are the same names, but for two things. Repeated blocks are one module whose
 leaves have a leading axis [N, ...]; they are stored as N leaves, one block each:
@@ -45,16 +45,6 @@ def stored_path(component: str, path: LeafPath, block: int | None = None) -> Lea
     if block is None:
         return MOVED.get(component, {}).get(path, path)
     return (path[0], str(block), *path[1:])
-
-
-def module_path(component: str, stored: LeafPath) -> tuple[LeafPath, int | None]:
-    """The inverse of `stored_path`: the network's own path and the number of the block, None if not stacked."""
-    for path, moved in MOVED.get(component, {}).items():
-        if stored == moved:
-            return path, None
-    if is_stacked(component, stored) and len(stored) > 1 and stored[1].isdigit():
-        return (stored[0], *stored[2:]), int(stored[1])
-    return stored, None
 
 
 def is_foreign(component: str, stored: LeafPath) -> bool:

@@ -18,7 +18,7 @@ from flux_engine.configs import CLIPTextConfig, NetworkConfig, T5Config, Transfo
 from flux_engine.errors import CheckpointCorrupt, CheckpointNotFound, ConfigError, WeightsMismatch
 from flux_engine.weights import checkpoint
 from flux_engine.weights.checkpoint import NETWORKS, load_component, save_component
-from flux_engine.weights.names import is_foreign, module_path, stored_path
+from flux_engine.weights.names import is_foreign, stored_path
 
 CONFIGS: dict[str, NetworkConfig] = {
     "transformer": TransformerConfig(
@@ -134,10 +134,9 @@ def test_t5_position_bias_is_stored_in_the_first_block(t5_saved: Path) -> None:
         ),
     ],
 )
-def test_names_map_both_ways(component: str, path: str, block: int | None, stored: str) -> None:
+def test_names_map_to_the_stored_ones(component: str, path: str, block: int | None, stored: str) -> None:
     own, there = tuple(path.split(".")), tuple(stored.split("."))
     assert stored_path(component, own, block) == there
-    assert module_path(component, there) == (own, block)
 
 
 def test_only_scales_of_norms_that_flux_has_not_are_foreign() -> None:
@@ -235,13 +234,25 @@ def test_missing_misshapen_and_unused_leaves_are_listed_together(t5_dir: Path) -
     assert "1 misshapen: final_layer_norm.scale (stored [9], expected [8])" in message
     assert "1 unused: stranger.kernel" in message
     assert caught.value.hint
+    assert caught.value.faults["missing"] == ["blocks.1.self_attn.q.kernel"]
+
+
+@pytest.mark.parametrize("kind", [np.int8, np.uint8, np.int32, np.bool_, np.complex64])
+def test_weights_that_are_no_floating_point_numbers_are_a_mismatch(t5_dir: Path, kind: Any) -> None:
+    def edit(tree: dict[str, Any]) -> None:
+        tree["final_layer_norm"]["scale"]["value"] = np.zeros(8, kind)
+
+    rewrite(t5_dir, edit)
+    with pytest.raises(WeightsMismatch, match=r"1 not floating-point: final_layer_norm\.scale \(u?[a-z]+"):
+        load(t5_dir, "t5_text")
 
 
 def test_a_config_that_contradicts_the_weights_is_a_mismatch(t5_dir: Path) -> None:
     file = t5_dir / "config.json"
     file.write_text(json.dumps(json.loads(file.read_text()) | {"num_layers": 5, "d_ff": 24}))
-    with pytest.raises(WeightsMismatch, match=r"27 missing: .* and 21 more; 6 misshapen: "):
+    with pytest.raises(WeightsMismatch, match=r"27 missing: .* and 21 more; 6 misshapen: ") as caught:
         load(t5_dir, "t5_text")
+    assert [len(caught.value.faults[kind]) for kind in ("missing", "misshapen", "unused")] == [27, 6, 0]
 
 
 def test_another_component_is_a_mismatch(t5_dir: Path) -> None:
@@ -262,7 +273,10 @@ def test_a_missing_part_is_named(t5_dir: Path, part: str) -> None:
     assert "state/ and config.json" in caught.value.hint
 
 
-@pytest.mark.parametrize("content", [b"", b'{"d_model": 8', b"[1, 2]", b"\xff\xfe"])
+DEEP = b"[" * 100_000 + b"]" * 100_000
+
+
+@pytest.mark.parametrize("content", [b"", b'{"d_model": 8', b"[1, 2]", b"\xff\xfe", DEEP], ids=len)
 def test_a_config_that_is_no_json_object_is_corrupt(t5_dir: Path, content: bytes) -> None:
     (t5_dir / "config.json").write_bytes(content)
     with pytest.raises(CheckpointCorrupt, match=r"config\.json"):
@@ -272,6 +286,20 @@ def test_a_config_that_is_no_json_object_is_corrupt(t5_dir: Path, content: bytes
 def test_a_config_of_no_network_is_a_config_error(t5_dir: Path) -> None:
     (t5_dir / "config.json").write_text('{"d_model": "wide"}')
     with pytest.raises(ConfigError, match="d_model"):
+        load(t5_dir, "t5_text")
+
+
+@pytest.mark.parametrize("content", [DEEP, b"{}", b'{"tree_metadata": {"a": {"key_metadata": []}}}'], ids=len)
+def test_a_description_that_is_none_is_corrupt(t5_dir: Path, content: bytes) -> None:
+    (t5_dir / "state" / "_METADATA").write_bytes(content)
+    with pytest.raises(CheckpointCorrupt, match="is no Orbax tree"):
+        load(t5_dir, "t5_text")
+
+
+def test_a_tree_of_one_bare_array_is_corrupt(t5_dir: Path) -> None:
+    shutil.rmtree(t5_dir / "state")
+    ocp.PyTreeCheckpointer().save(t5_dir / "state", np.zeros(3, np.float32))
+    with pytest.raises(CheckpointCorrupt, match="is no Orbax tree"):
         load(t5_dir, "t5_text")
 
 

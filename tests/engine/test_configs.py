@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import json
+import math
 from typing import Any
 
 import pytest
@@ -58,6 +59,8 @@ def test_whole_numbers_are_taken_for_floats_and_lists_for_tuples() -> None:
         (TransformerConfig, "hidden_dim", True),
         (TransformerConfig, "guidance_embeds", 1),
         (TransformerConfig, "mlp_ratio", "4"),
+        (TransformerConfig, "mlp_ratio", math.inf),
+        (TransformerConfig, "theta", math.nan),
         (TransformerConfig, "axes_dims_rope", 16),
         (TransformerConfig, "axes_dims_rope", [16, 56.0, 56]),
         (VAEConfig, "scaling_factor", None),
@@ -85,6 +88,7 @@ def test_a_value_of_the_wrong_kind_is_refused(kind: type[NetworkConfig], name: s
         (TransformerConfig, {"in_channels": -64}, "must be positive"),
         (TransformerConfig, {"mlp_ratio": 0.0}, "must be positive"),
         (TransformerConfig, {"theta": 0.0}, "must be positive"),
+        (TransformerConfig, {"mlp_ratio": 1e-9}, "mlp_ratio 1e-09 leaves the MLP of width 3072 nothing"),
         (TransformerConfig, {"num_double_layers": 0}, "needs a double and a single block"),
         (TransformerConfig, {"num_single_layers": 0}, "needs a double and a single block"),
         (VAEConfig, {"block_out_channels": ()}, "empty"),
