@@ -9,6 +9,7 @@ from contextlib import contextmanager
 import jax
 import numpy as np
 
+from flux_engine.errors import NumericalError
 from flux_engine.generation import FluxConditionedNetwork, denoising_states
 from flux_engine.loader import FluxModelLoader
 from flux_engine.preview import latent_rgb
@@ -54,6 +55,11 @@ class Engine:
         yield StageStarted("decoding")
         with clock("decoding"):
             images = np.asarray(loader.decode_latents(latents))
+        if not np.isfinite(images).all():
+            raise NumericalError(
+                "The picture has values that are not numbers.",
+                hint="Try dtype float32; if that does not help, the checkpoint is damaged.",
+            )
         yield PicturesReady(
             request=request,
             images=tuple(_rgb(np.round(image * 255).astype(np.uint8)) for image in images),
@@ -83,13 +89,16 @@ class Engine:
         prompts = _prompts(request)
         if all(loader.knows_prompt(prompt) for prompt in prompts):
             return
-        yield StageStarted("loading", "text encoders")
-        with clock("loading"):
-            loader.load("clip_text")
-            loader.load("t5_text")
-        yield StageStarted("encoding")
-        with clock("encoding"):
-            loader.encode_prompts(prompts)
+        try:
+            yield StageStarted("loading", "text encoders")
+            with clock("loading"):
+                loader.load("clip_text")
+                loader.load("t5_text")
+            yield StageStarted("encoding")
+            with clock("encoding"):
+                loader.encode_prompts(prompts)
+        finally:
+            loader.release_text_encoders()  # also when the watcher stops here, or one of them cannot be read
 
     def _load_networks(self, loader: FluxModelLoader, clock: _Clock) -> Iterator[Event]:
         for component in ("transformer", "vae"):

@@ -10,13 +10,15 @@ from pathlib import Path
 from typing import Any
 
 import jax
+import jax.numpy as jnp
 import numpy as np
 import pytest
 
 from flux_engine import Engine, FluxModelLoader, GenerationRequest, loader, run_diffuse_generation
-from flux_engine.errors import CheckpointNotFound, WeightsMismatch
+from flux_engine.errors import CheckpointNotFound, NumericalError, WeightsMismatch
 from flux_engine.request import Event, PicturesReady, StageStarted, StepDone
 from flux_engine.sampling.timers import FluxTimer
+from flux_engine.weights.checkpoint import load_component, save_component
 from tests.engine.conftest import live_bytes
 
 FIRST = [
@@ -238,3 +240,38 @@ def test_weights_of_another_model_are_an_error_and_the_engine_goes_on(
         list(engine.generate(request_for(checkpoint_dir=str(mixed))))
     *_, ready = engine.generate(request_for())
     assert pixels(ready).std() > 10
+
+
+def test_text_encoders_leave_when_the_watcher_stops_while_they_encode(
+    checkpoint: Path, request_for: Callable[..., GenerationRequest], no_garbage_collection: None
+) -> None:
+    events = Engine().generate(request_for())
+    before = live_bytes()
+    while next(events) != StageStarted("encoding"):
+        pass
+    assert live_bytes() - before > 100_000
+    events.close()
+    assert live_bytes() == before
+
+
+def test_the_first_text_encoder_leaves_when_the_second_cannot_be_read(
+    checkpoint: Path, tmp_path: Path, request_for: Callable[..., GenerationRequest], no_garbage_collection: None
+) -> None:
+    broken = shutil.copytree(checkpoint, tmp_path / "broken")
+    shutil.rmtree(broken / "t5_text" / "state")
+    before = live_bytes()
+    with pytest.raises(CheckpointNotFound, match="t5_text"):
+        list(Engine().generate(request_for(checkpoint_dir=str(broken))))
+    assert live_bytes() == before
+
+
+def test_values_that_are_not_numbers_are_no_picture(
+    checkpoint: Path, tmp_path: Path, request_for: Callable[..., GenerationRequest]
+) -> None:
+    spoiled = shutil.copytree(checkpoint, tmp_path / "spoiled")
+    vae = load_component(spoiled / "vae", "vae", device=jax.devices()[0], dtype=jnp.float32)
+    vae.decoder.conv_out.bias[...] = jnp.full_like(vae.decoder.conv_out.bias[...], jnp.nan)
+    save_component(spoiled / "vae", vae)
+    with pytest.raises(NumericalError, match="values that are not numbers") as caught:
+        list(Engine().generate(request_for(checkpoint_dir=str(spoiled))))
+    assert "float32" in caught.value.hint
