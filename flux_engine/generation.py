@@ -14,7 +14,7 @@ import jax
 import jax.numpy as jnp
 
 from flux_engine.errors import RequestError
-from flux_engine.request import MAX_BATCH, MAX_SEED, Integrator, Noise, check_choice, check_int
+from flux_engine.request import Integrator, Noise, check_choice, check_sampling
 from flux_engine.sampling.denoiser import Denoiser, DenoiserState, Velocity
 from flux_engine.sampling.integrators import INTEGRATORS
 from flux_engine.sampling.noise import gaussian
@@ -29,6 +29,7 @@ class FluxConditionedNetwork:
         network_fn: v(latents, sigma), float32 [B, rows, columns, in_channels] and a scalar in [0, 1].
         in_channels: width of a packed token.
         rows, columns: the grid of packed tokens.
+        token_px: pixels along each side of a token; 16 in FLUX.
         dtype: what the transformer computes in.
         shifts_with_size: whether this model's schedule follows the size (FLUX.1-dev) or not (schnell).
         warnings: what a person should know about the prompt.
@@ -38,6 +39,7 @@ class FluxConditionedNetwork:
     in_channels: int
     rows: int
     columns: int
+    token_px: int
     dtype: jnp.dtype
     shifts_with_size: bool
     warnings: tuple[str, ...] = ()
@@ -93,7 +95,7 @@ def denoising_states(
 
     Args:
         conditioned_network: from `FluxModelLoader.prepare_conditioned_network`, for the same size.
-        num_steps: at least 1.
+        num_steps: 1 to 1000.
         seed: 0 to 2**32 - 1.
         batch_size: 1 to 64.
         sigma_shift: a fixed Möbius shift; None follows the size as the model was trained.
@@ -104,13 +106,13 @@ def denoising_states(
         RequestError: the size is not the network's, or a value is out of range.
     """
     grid = (conditioned_network.rows, conditioned_network.columns)
-    if (height // 16, width // 16) != grid or height % 16 or width % 16:
+    rows_px, columns_px = (side * conditioned_network.token_px for side in grid)
+    if (height, width) != (rows_px, columns_px):
         raise RequestError(
-            f"The size is {width}x{height}; the conditioned network was prepared for {grid[1] * 16}x{grid[0] * 16}.",
+            f"The size is {width}x{height}; the conditioned network was prepared for {columns_px}x{rows_px}.",
             hint="Prepare a network for this size.",
         )
-    check_int("seed", seed, 0, MAX_SEED)
-    check_int("batch_size", batch_size, 1, MAX_BATCH)
+    check_sampling(num_steps, seed, batch_size, sigma_shift)
     check_choice("integrator", integrator, tuple(INTEGRATORS))
     check_choice("noise", noise, get_args(Noise))
     timer = _timer(conditioned_network, num_steps, sigma_shift)

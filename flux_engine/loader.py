@@ -13,25 +13,25 @@ from __future__ import annotations
 
 import sys
 from collections import OrderedDict
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from functools import partial
+from functools import wraps
 from pathlib import Path
-from typing import Any
+from typing import Any, get_args
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 from flax import nnx
 
-from flux_engine.errors import CheckpointNotFound, WeightsMismatch
+from flux_engine.errors import CheckpointNotFound, RequestError, WeightsMismatch
 from flux_engine.generation import FluxConditionedNetwork
 from flux_engine.models.transformer import rope_table
 from flux_engine.precision import resolve_dtype
 from flux_engine.preview import fit_to_colour_fields, load_factors
-from flux_engine.request import DType
+from flux_engine.request import DType, check_choice, check_guidance, check_prompts
 from flux_engine.sampling.denoiser import Velocity, classifier_free
-from flux_engine.sampling.latents import image_ids, pack, text_ids, token_grid, unpack
+from flux_engine.sampling.latents import PATCH, image_ids, pack, text_ids, token_grid, unpack
 from flux_engine.tokenizers import CLIPTokenizer, T5Tokenizer
 from flux_engine.weights.checkpoint import LAYOUT_HINT, Component, load_component, read_config
 
@@ -65,6 +65,7 @@ class FluxModelLoader:
         verbose: say on stderr what is loaded and released.
 
     Raises:
+        RequestError: there is no such dtype.
         CheckpointNotFound, CheckpointCorrupt, ConfigError, TokenizerError: the folder is no usable checkpoint.
         WeightsMismatch: its parts come from different models. What only the weights can tell is found when a network
             is first needed.
@@ -78,6 +79,7 @@ class FluxModelLoader:
         dtype: DType = "auto",
         verbose: bool = False,
     ) -> None:
+        check_choice("dtype", dtype, get_args(DType))
         self.checkpoint_dir = DEMO_CHECKPOINT if checkpoint_dir is None else Path(checkpoint_dir).expanduser()
         if not self.checkpoint_dir.is_dir():
             raise CheckpointNotFound(f"{self.checkpoint_dir} is not a folder.", hint=LAYOUT_HINT)
@@ -113,9 +115,11 @@ class FluxModelLoader:
             height, width: pixels, multiples of 16.
 
         Raises:
-            RequestError: a size is no multiple of 16.
+            RequestError: a size is no multiple of 16, a scale guides nowhere, or the prompt is blank.
             CheckpointError: weights cannot be read.
         """
+        check_prompts(prompt, negative_prompt)
+        check_guidance(guidance_scale, true_cfg_scale)
         rows, columns = token_grid(height, width, self.vae_config.downsampling)
         negated = negative_prompt is not None and true_cfg_scale > 1
         texts = [prompt] if negative_prompt is None or not negated else [prompt, negative_prompt]
@@ -123,6 +127,8 @@ class FluxModelLoader:
         notes = [text.warning for text in encoded if text.warning]
         if negative_prompt and not negated:
             notes.append("The negative prompt has no effect unless true_cfg_scale is above 1.")
+        if negative_prompt is None and true_cfg_scale > 1:
+            notes.append("true_cfg_scale has no effect without a negative prompt; an empty one will do.")
         self.load("transformer")
         velocity = self._velocity(encoded[0], guidance_scale, rows, columns)
         if negated:
@@ -134,6 +140,7 @@ class FluxModelLoader:
             in_channels=self.transformer_config.in_channels,
             rows=rows,
             columns=columns,
+            token_px=PATCH * self.vae_config.downsampling,
             dtype=self.dtype,
             shifts_with_size=self.transformer_config.guidance_embeds,
             warnings=tuple(notes),
@@ -164,15 +171,25 @@ class FluxModelLoader:
     # Pictures
 
     def encode_images(self, images: jax.Array) -> jax.Array:
-        """Packed latents float32 [B, rows, columns, in_channels] of images float [B, H, W, 3] in [0, 1]."""
-        graphdef, state = self.load("vae")
-        images = jax.device_put(jnp.asarray(images, jnp.float32), self.device)
+        """Packed latents float32 [B, rows, columns, in_channels] of images float [B, H, W, 3] in [0, 1].
+
+        Raises:
+            RequestError: the shape is another one, or a size lies between tokens.
+        """
+        _check_shape("images", images, "B H W C", self.vae_config.in_channels)
         _, height, width, _ = images.shape
         token_grid(height, width, self.vae_config.downsampling)
+        graphdef, state = self.load("vae")
+        images = jax.device_put(jnp.asarray(images, jnp.float32), self.device)
         return pack(_encode_images(graphdef, state, images))
 
     def decode_latents(self, latents: jax.Array) -> jax.Array:
-        """Images float32 [B, H, W, 3] in [0, 1] of packed latents [B, rows, columns, in_channels]."""
+        """Images float32 [B, H, W, 3] in [0, 1] of packed latents [B, rows, columns, in_channels].
+
+        Raises:
+            RequestError: the shape is another one.
+        """
+        _check_shape("latents", latents, "B rows columns C", self.transformer_config.in_channels)
         graphdef, state = self.load("vae")
         return _decode_latents(graphdef, state, unpack(jax.device_put(latents, self.device)))
 
@@ -292,12 +309,32 @@ class FluxModelLoader:
             print(f"[flux-loader] {message}", file=sys.stderr, flush=True)
 
 
-@partial(jax.jit, static_argnums=0)
+def _check_shape(name: str, array: jax.Array, axes: str, channels: int) -> None:
+    shape = np.shape(array)
+    if len(shape) != 4 or shape[-1] != channels:
+        raise RequestError(f"The {name} have shape {shape}; expected [{axes.replace(' ', ', ')}] with C = {channels}.")
+
+
+def _compiled(function: Callable[..., jax.Array]) -> Callable[..., jax.Array]:
+    """Jit with the network's structure fixed, and with products of float32 that are float32 on every device.
+
+    By default an NVIDIA GPU multiplies float32 in TF32, with 10 bits for the fraction, and a TPU in bfloat16.
+    """
+
+    @wraps(function)
+    def exact(*arguments: Any) -> jax.Array:
+        with jax.default_matmul_precision("highest"):
+            return function(*arguments)
+
+    return jax.jit(exact, static_argnums=0)
+
+
+@_compiled
 def _run(graphdef: nnx.GraphDef, state: nnx.State, ids: jax.Array) -> jax.Array:
     return nnx.merge(graphdef, state)(ids)
 
 
-@partial(jax.jit, static_argnums=0)
+@_compiled
 def _velocity(
     graphdef: nnx.GraphDef,
     state: nnx.State,
@@ -320,12 +357,12 @@ def _velocity(
     return velocity.reshape(latents.shape).astype(jnp.float32)
 
 
-@partial(jax.jit, static_argnums=0)
+@_compiled
 def _encode_images(graphdef: nnx.GraphDef, state: nnx.State, images: jax.Array) -> jax.Array:
     return nnx.merge(graphdef, state).encode(images * 2 - 1).astype(jnp.float32)
 
 
-@partial(jax.jit, static_argnums=0)
+@_compiled
 def _decode_latents(graphdef: nnx.GraphDef, state: nnx.State, latents: jax.Array) -> jax.Array:
     images = nnx.merge(graphdef, state).decode(latents).astype(jnp.float32)
     return jnp.clip(images / 2 + 0.5, 0.0, 1.0)

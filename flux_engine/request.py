@@ -14,6 +14,7 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from numbers import Integral, Real
 from typing import Literal, get_args
 
 from flux_engine.errors import RequestError
@@ -88,26 +89,47 @@ class GenerationRequest:
     checkpoint_dir: str | None = None
 
     def __post_init__(self) -> None:
-        if not self.prompt.strip():
-            raise RequestError("The prompt is empty.", hint="Say in a few words what to paint.")
+        check_prompts(self.prompt, self.negative_prompt)
         for name in ("width", "height"):
             _check_size(name, getattr(self, name))
-        check_int("num_steps", self.num_steps, 1, MAX_STEPS)
-        check_int("batch_size", self.batch_size, 1, MAX_BATCH)
-        check_int("seed", self.seed, 0, MAX_SEED)
-        _check_number("guidance_scale", self.guidance_scale, 0.0)
-        _check_number("true_cfg_scale", self.true_cfg_scale, 1.0)
-        if self.sigma_shift is not None and not (_is_number(self.sigma_shift) and self.sigma_shift > 0):
-            raise RequestError(f"sigma_shift is {self.sigma_shift!r}; expected a number above 0.", hint="Leave it out.")
+        check_sampling(self.num_steps, self.seed, self.batch_size, self.sigma_shift)
+        check_guidance(self.guidance_scale, self.true_cfg_scale)
         check_choice("integrator", self.integrator, get_args(Integrator))
         check_choice("noise", self.noise, get_args(Noise))
         check_choice("dtype", self.dtype, get_args(DType))
+        for kind, names in (
+            (int, ("width", "height", "num_steps", "seed", "batch_size")),
+            (float, ("guidance_scale", "true_cfg_scale", "sigma_shift")),
+        ):
+            for name in names:  # NumPy's numbers become Python's: a request is written as JSON
+                if (value := getattr(self, name)) is not None:
+                    object.__setattr__(self, name, kind(value))
 
 
-def check_int(name: str, value: int, low: int, high: int) -> None:
-    """Refuse what is no int from `low` to `high`."""
-    if isinstance(value, bool) or not isinstance(value, int) or not low <= value <= high:
-        raise RequestError(f"{name} is {value!r}; expected a whole number from {low} to {high}.")
+def check_prompts(prompt: str, negative_prompt: str | None) -> None:
+    """Refuse a prompt that is blank, and text that is none."""
+    for name, text in (("prompt", prompt), ("negative prompt", "" if negative_prompt is None else negative_prompt)):
+        if not isinstance(text, str):
+            raise RequestError(f"The {name} is {text!r}; expected text.")
+        if any("\ud800" <= sign <= "\udfff" for sign in text):  # what Python makes of bytes that are not UTF-8
+            raise RequestError(f"The {name} is not UTF-8: {text!r}.", hint="Set a UTF-8 locale, or type it anew.")
+    if not prompt.strip():
+        raise RequestError("The prompt is empty.", hint="Say in a few words what to paint.")
+
+
+def check_sampling(num_steps: int, seed: int, batch_size: int, sigma_shift: float | None) -> None:
+    """Refuse what no schedule and no noise can be made of."""
+    _check_int("num_steps", num_steps, 1, MAX_STEPS)
+    _check_int("seed", seed, 0, MAX_SEED)
+    _check_int("batch_size", batch_size, 1, MAX_BATCH)
+    if sigma_shift is not None and not (_is_number(sigma_shift) and sigma_shift > 0):
+        raise RequestError(f"sigma_shift is {sigma_shift!r}; expected a number above 0.", hint="Leave it out.")
+
+
+def check_guidance(guidance_scale: float, true_cfg_scale: float) -> None:
+    """Refuse scales that guide nowhere."""
+    _check_number("guidance_scale", guidance_scale, 0.0)
+    _check_number("true_cfg_scale", true_cfg_scale, 1.0)
 
 
 def check_choice(name: str, value: str, choices: tuple[str, ...]) -> None:
@@ -116,8 +138,13 @@ def check_choice(name: str, value: str, choices: tuple[str, ...]) -> None:
         raise RequestError(f"{name} is {value!r}; expected one of {', '.join(choices)}.")
 
 
+def _check_int(name: str, value: int, low: int, high: int) -> None:
+    if not is_whole(value) or not low <= value <= high:
+        raise RequestError(f"{name} is {value!r}; expected a whole number from {low} to {high}.")
+
+
 def _check_size(name: str, value: int) -> None:
-    check_int(name, value, SIZE_STEP_PX, MAX_SIZE_PX)
+    _check_int(name, value, SIZE_STEP_PX, MAX_SIZE_PX)
     if value % SIZE_STEP_PX:
         low = value - value % SIZE_STEP_PX
         raise RequestError(
@@ -131,8 +158,13 @@ def _check_number(name: str, value: float, low: float) -> None:
         raise RequestError(f"{name} is {value!r}; expected a number of at least {low:g}.")
 
 
+def is_whole(value: object) -> bool:
+    """Whether it is an integer, Python's or NumPy's; True and False are none."""
+    return not isinstance(value, bool) and isinstance(value, Integral)
+
+
 def _is_number(value: object) -> bool:
-    return isinstance(value, int | float) and not isinstance(value, bool) and math.isfinite(value)
+    return not isinstance(value, bool) and isinstance(value, Real) and math.isfinite(value)
 
 
 @dataclass(frozen=True)

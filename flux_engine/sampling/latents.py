@@ -14,6 +14,7 @@ import numpy as np
 from einops import rearrange
 
 from flux_engine.errors import RequestError
+from flux_engine.request import is_whole
 
 Array = TypeVar("Array", jax.Array, np.ndarray)
 
@@ -62,6 +63,8 @@ def token_grid(height_px: int, width_px: int, downsampling: int = 8) -> tuple[in
     """
     token_px = PATCH * downsampling
     for name, value in (("height", height_px), ("width", width_px)):
+        if not is_whole(value):
+            raise RequestError(f"{name} is {value!r}; expected a whole number of pixels.")
         if value < token_px or value % token_px:
             low = value - value % token_px
             raise RequestError(

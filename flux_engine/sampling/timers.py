@@ -14,6 +14,9 @@ from dataclasses import dataclass, replace
 import numpy as np
 
 from flux_engine.errors import RequestError
+from flux_engine.request import is_whole
+
+MAX_MU = 700.0  # a float64's exponential ends there; float32 sigmas stop falling long before
 
 
 class Timer(abc.ABC):
@@ -108,6 +111,8 @@ class FluxTimer(Timer):
             raise RequestError(f"shift is {self.shift}; expected a number above 0.", hint="1 is no shift.")
         if self.image_seq_len is not None and self.image_seq_len < 1:
             raise RequestError(f"image_seq_len is {self.image_seq_len}; expected at least 1 token.")
+        if self.base_seq_len >= self.max_seq_len:
+            raise RequestError(f"base_seq_len is {self.base_seq_len}; expected less than {self.max_seq_len}.")
 
     def with_image_seq_len(self, seq_len: int) -> FluxTimer:
         """This timer for a picture of `seq_len` image tokens."""
@@ -133,14 +138,14 @@ class FluxTimer(Timer):
         return self.base_shift + slope * (self.image_seq_len - self.base_seq_len)
 
     def sigmas(self) -> np.ndarray:
-        shift = math.exp(self.mu) if self.use_dynamic_shift else self.shift
+        shift = math.exp(min(self.mu, MAX_MU)) if self.use_dynamic_shift else self.shift
         even = np.linspace(1, 0, self.n_steps + 1)
         return _falling(shift * even / (shift * even + (1 - even)))
 
 
 def _check_steps(n_steps: int) -> None:
-    if n_steps < 1:
-        raise RequestError(f"A schedule of {n_steps} steps was asked for; expected at least 1.")
+    if not is_whole(n_steps) or n_steps < 1:
+        raise RequestError(f"A schedule of {n_steps} steps was asked for; expected a whole number, at least 1.")
 
 
 def _falling(sigmas: np.ndarray) -> np.ndarray:

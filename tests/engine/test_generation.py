@@ -24,11 +24,16 @@ from tests.engine.runs import CHANNELS, COLUMNS, HEIGHT, ROWS, TOKENS, WIDTH, pa
     [
         ({"height": 48}, "The size is 48x48; the conditioned network was prepared for 48x32"),
         ({"height": 33}, "The size is 48x33"),
-        ({"num_steps": 0}, "0 steps"),
+        ({"num_steps": 0}, "num_steps is 0; expected a whole number from 1 to 1000"),
+        ({"num_steps": 1001}, "num_steps is 1001"),
+        ({"num_steps": 2.5}, "num_steps is 2.5"),
+        ({"num_steps": "3"}, "num_steps is '3'"),
+        ({"num_steps": True}, "num_steps is True"),
         ({"seed": -1}, "seed is -1; expected a whole number from 0 to 4294967295"),
         ({"seed": 2**32}, "seed is 4294967296"),
         ({"batch_size": 0}, "batch_size is 0; expected a whole number from 1"),
-        ({"sigma_shift": -1.0}, "shift is -1.0; expected a number above 0"),
+        ({"sigma_shift": -1.0}, "sigma_shift is -1.0; expected a number above 0"),
+        ({"sigma_shift": "2"}, "sigma_shift is '2'"),
         ({"integrator": "rk4"}, "integrator is 'rk4'; expected one of euler, heun, ddim, dpmpp_2s"),
         ({"noise": "numpy"}, "noise is 'numpy'; expected one of jax, torch"),
     ],
@@ -117,3 +122,9 @@ def test_torch_noise_starts_where_diffusers_starts(tiny_loader: FluxModelLoader)
     frozen = dataclasses.replace(network, network_fn=lambda latents, sigma: jnp.zeros_like(latents))
     assert np.array_equal(paint(frozen, noise="torch", seed=7), gaussian("torch", 7, 1, ROWS, COLUMNS))
     assert not np.allclose(paint(network, noise="torch"), paint(network), atol=0.1)
+
+
+def test_numbers_of_numpy_are_numbers(tiny_loader: FluxModelLoader) -> None:
+    network = prepare(tiny_loader)
+    numpys = paint(network, seed=np.int64(3), num_steps=np.int32(2), batch_size=np.uint8(1), sigma_shift=np.float32(2))
+    assert np.array_equal(numpys, paint(network, seed=3, num_steps=2, batch_size=1, sigma_shift=2.0))

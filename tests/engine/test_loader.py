@@ -84,9 +84,16 @@ def test_a_network_knows_its_grid_and_type(tiny_loader: FluxModelLoader) -> None
     [
         ({"height": 40}, "height is 40 pixels; expected a positive multiple of 16"),
         ({"width": 0}, "width is 0 pixels; expected a positive multiple of 16"),
+        ({"height": 32.0}, "height is 32.0; expected a whole number of pixels"),
+        ({"width": "48"}, "width is '48'; expected a whole number of pixels"),
+        ({"guidance_scale": float("nan")}, "guidance_scale is nan; expected a number of at least 0"),
+        ({"true_cfg_scale": 0.5}, "true_cfg_scale is 0.5; expected a number of at least 1"),
+        ({"prompt": " "}, "The prompt is empty"),
+        ({"prompt": None}, "The prompt is None; expected text"),
+        ({"negative_prompt": 3}, "The negative prompt is 3; expected text"),
     ],
 )
-def test_a_size_between_tokens_is_refused(tiny_loader: FluxModelLoader, options: Any, message: str) -> None:
+def test_what_cannot_be_prepared_is_refused(tiny_loader: FluxModelLoader, options: Any, message: str) -> None:
     with pytest.raises(RequestError, match=message):
         prepare(tiny_loader, **options)
 
@@ -109,8 +116,10 @@ def test_an_empty_negative_prompt_guides_too(tiny_loader: FluxModelLoader) -> No
     assert not np.allclose(guided, latents_of(tiny_loader), atol=1e-3)
 
 
-def test_true_guidance_without_a_negative_prompt_changes_nothing(tiny_loader: FluxModelLoader) -> None:
-    assert np.array_equal(latents_of(tiny_loader, true_cfg_scale=3.0), latents_of(tiny_loader))
+def test_true_guidance_without_a_negative_prompt_warns_and_changes_nothing(tiny_loader: FluxModelLoader) -> None:
+    with pytest.warns(UserWarning, match="true_cfg_scale has no effect without a negative prompt"):
+        latents = latents_of(tiny_loader, true_cfg_scale=3.0)
+    assert np.array_equal(latents, latents_of(tiny_loader))
 
 
 def test_a_negative_prompt_without_true_guidance_warns_and_changes_nothing(tiny_loader: FluxModelLoader) -> None:
@@ -181,6 +190,36 @@ def test_images_become_the_latents_that_the_autoencoder_makes(tiny_loader: FluxM
     np.testing.assert_allclose(unpack(latents), expected, rtol=0, atol=1e-4)
     with pytest.raises(RequestError, match="height is 40 pixels"):
         tiny_loader.encode_images(np.zeros((1, 40, 48, 3)))
+
+
+def test_arrays_of_another_shape_are_refused(tiny_loader: FluxModelLoader) -> None:
+    for shape in ((HEIGHT, WIDTH, 3), (1, HEIGHT, WIDTH, 4)):
+        with pytest.raises(RequestError, match=r"images have shape .*; expected \[B, H, W, C\] with C = 3"):
+            tiny_loader.encode_images(np.zeros(shape))
+    with pytest.raises(RequestError, match=r"latents have shape \(1, 6, 64\); expected \[B, rows, columns, C\]"):
+        tiny_loader.decode_latents(np.zeros((1, TOKENS, CHANNELS)))
+
+
+def test_an_autoencoder_with_fewer_levels_has_smaller_tokens(checkpoint: Path, tmp_path: Path) -> None:
+    folder = changed(checkpoint, tmp_path / "tiny", vae=dataclasses.replace(VAE, block_out_channels=(8, 16, 24)))
+    fine = FluxModelLoader(checkpoint_dir=folder, dtype="float32")
+    network = fine.prepare_conditioned_network("a hill", height=24, width=40)
+    latents = run_diffuse_generation(conditioned_network=network, height=24, width=40, num_steps=1, seed=0)
+    assert latents.shape == (1, 3, 5, CHANNELS)
+    assert fine.decode_latents(latents).shape == (1, 24, 40, 3)
+
+
+def test_float32_products_are_float32_on_every_device(tiny_loader: FluxModelLoader) -> None:
+    """On a GPU they would be TF32 otherwise."""
+    latents, one = np.zeros((1, ROWS, COLUMNS, CHANNELS), np.float32), np.float32(1)
+    text, pooled = np.ones((1, 64, T5.d_model), np.float32), np.ones((1, CLIP.hidden_size), np.float32)
+    table = np.zeros((64 + TOKENS, TRANSFORMER.head_dim // 2), np.float32)
+    graphdef, state = tiny_loader.load("transformer")
+    traced = jax.make_jaxpr(lambda *arguments: loader._velocity(graphdef, *arguments))(
+        state, latents, one, text, pooled, (table, table), one
+    )
+    products = str(traced).count("dot_general[")
+    assert str(traced).count("precision=(Precision.HIGHEST, Precision.HIGHEST)") == products > 20
 
 
 def test_factors_for_previews_come_from_the_checkpoint_or_are_fitted(checkpoint: Path, tmp_path: Path) -> None:
@@ -326,6 +365,12 @@ def test_compiled_functions_take_weights_as_arguments(tiny_loader: FluxModelLoad
 
 
 # Checkpoints that are none
+
+
+@pytest.mark.parametrize("dtype", ["float33", "int8", None])
+def test_a_type_that_is_none_to_compute_in(checkpoint: Path, dtype: Any) -> None:
+    with pytest.raises(RequestError, match=f"dtype is {dtype!r}; expected one of auto, float32, bfloat16"):
+        FluxModelLoader(checkpoint_dir=checkpoint, dtype=dtype)
 
 
 def test_a_folder_that_is_not_there(tmp_path: Path) -> None:

@@ -7,6 +7,7 @@ import json
 import math
 from typing import Any, get_args
 
+import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -29,9 +30,10 @@ from flux_engine.request import (
 
 sizes = st.integers(1, MAX_SIZE_PX // 16).map(lambda tokens: tokens * 16)
 scales = st.floats(0, 1e6) | st.integers(0, 100)
-prompts = st.text(min_size=1).filter(str.strip)
+texts = st.text(st.characters(exclude_categories=["Cs"]))
+prompts = texts.filter(str.strip)
 possible = {
-    "negative_prompt": st.none() | st.text(),
+    "negative_prompt": st.none() | texts,
     "width": sizes,
     "height": sizes,
     "num_steps": st.integers(1, MAX_STEPS),
@@ -93,6 +95,21 @@ def test_a_blank_prompt_is_refused(prompt: str) -> None:
     with pytest.raises(RequestError, match="prompt is empty") as caught:
         GenerationRequest(prompt=prompt)
     assert caught.value.hint
+
+
+@pytest.mark.parametrize("name", ["prompt", "negative_prompt"])
+@pytest.mark.parametrize(
+    ("text", "message"), [("a \udcff", r"is not UTF-8: 'a \\udcff'"), (b"a hill", "is b'a hill'; expected text")]
+)
+def test_text_that_is_none_is_refused(name: str, text: Any, message: str) -> None:
+    with pytest.raises(RequestError, match=f"The {name.replace('_', ' ')} {message}"):
+        GenerationRequest(**{"prompt": "a hill", name: text})
+
+
+def test_numbers_of_numpy_become_pythons() -> None:
+    request = GenerationRequest(prompt="a hill", seed=np.int64(3), width=np.uint16(64), guidance_scale=np.float32(2.5))
+    assert json.loads(json.dumps(dataclasses.asdict(request)))["seed"] == 3
+    assert (type(request.seed), type(request.width), type(request.guidance_scale)) == (int, int, float)
 
 
 @pytest.mark.parametrize(("size", "hint"), [(100, "96 or 112"), (17, "16 or 32"), (8191, "8176 or 8192")])

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from typing import Any
 
 import numpy as np
 import pytest
@@ -114,8 +115,8 @@ def test_explicit_sigmas_that_do_not_fall_within_bounds_are_refused(sigmas: list
         ExplicitTimer(sigmas)
 
 
-@pytest.mark.parametrize("n_steps", [0, -3])
-def test_a_schedule_has_at_least_one_step(n_steps: int) -> None:
+@pytest.mark.parametrize("n_steps", [0, -3, 2.5])
+def test_a_schedule_has_a_whole_number_of_steps(n_steps: Any) -> None:
     for timer in (LinearTimer, FluxTimer):
         with pytest.raises(RequestError, match=f"{n_steps} steps"):
             timer(n_steps)
@@ -128,6 +129,13 @@ def test_an_impossible_shift_is_refused(shift: float) -> None:
 
 
 def test_a_schedule_too_steep_for_float32_says_so() -> None:
-    with pytest.raises(RequestError, match="fall strictly") as caught:
-        dynamic(30, 512 * 512).sigmas()  # 8192 x 8192 px: mu is 44.8, every sigma but the last rounds to 1
-    assert caught.value.hint == "Take fewer steps or a smaller shift."
+    # 8192 x 8192 px: mu is 44.8, every sigma but the last rounds to 1; with ten million tokens not even e**mu exists
+    for tokens in (512 * 512, 10**7):
+        with pytest.raises(RequestError, match="fall strictly") as caught:
+            dynamic(30, tokens).sigmas()
+        assert caught.value.hint == "Take fewer steps or a smaller shift."
+
+
+def test_anchors_in_the_wrong_order_are_refused() -> None:
+    with pytest.raises(RequestError, match="base_seq_len is 4096; expected less than 4096"):
+        FluxTimer(4, use_dynamic_shift=True, base_seq_len=4096)
