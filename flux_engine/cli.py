@@ -7,8 +7,10 @@ else.
 from __future__ import annotations
 
 import argparse
+import contextlib
 import os
 import sys
+import warnings
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
 from datetime import UTC, datetime
@@ -16,7 +18,7 @@ from pathlib import Path
 from typing import Any, NoReturn, Protocol, get_args
 
 from flux_engine.display import progress_on_stderr
-from flux_engine.errors import CheckpointError, CheckpointNotFound, FluxError, RequestError
+from flux_engine.errors import CheckpointError, CheckpointNotFound, FluxError, OutputError, RequestError
 from flux_engine.request import (
     DType,
     Event,
@@ -68,11 +70,35 @@ class ShowVersion(argparse.Action):
         parser.exit(DONE)
 
 
-def add_request_arguments(parser: argparse.ArgumentParser) -> None:
-    """Give a parser the flags that make up a request, and `--output` and `--verbose-loading`."""
+def add_checkpoint_dir(parser: argparse._ActionsContainer, default: str | None = None) -> None:
+    """Give a parser the flag that names a model."""
+    parser.add_argument(
+        "--checkpoint-dir",
+        type=_named,
+        metavar="DIR",
+        default=default,
+        help="an Orbax checkpoint folder (default: the demo model)",
+    )
+
+
+def _named(text: str) -> str:
+    if not text:  # an unset shell variable must not mean the demo model
+        raise argparse.ArgumentTypeError("empty; leave it out for the demo model")
+    return text
+
+
+def add_request_arguments(parser: argparse.ArgumentParser, checkpoint_dir: str | None = None) -> None:
+    """Give a parser the flags that make up a request, and `--output` and `--verbose-loading`.
+
+    Args:
+        checkpoint_dir: the default of that flag; `argparse.SUPPRESS` after a verb, where it would undo what stands
+            before the verb.
+    """
     model = parser.add_mutually_exclusive_group()
-    model.add_argument("--checkpoint-dir", metavar="DIR", help="an Orbax checkpoint folder (default: the demo model)")
-    model.add_argument("--hf-repo", metavar="OWNER/NAME", help="a checkpoint in this layout on the Hugging Face Hub")
+    add_checkpoint_dir(model, checkpoint_dir)
+    model.add_argument(
+        "--hf-repo", type=_named, metavar="OWNER/NAME", help="a checkpoint in this layout on the Hugging Face Hub"
+    )
     parser.add_argument("--prompt", required=True, help="what to paint")
     parser.add_argument("--negative-prompt", help="what to stay away from; works with --true-cfg-scale above 1")
     parser.add_argument("--height", type=int, help="pixels, a multiple of 16 (default: the model's)")
@@ -101,9 +127,8 @@ def request_from(arguments: argparse.Namespace) -> GenerationRequest:
         RequestError: a value is out of range.
         CheckpointError: the repository cannot be had.
     """
-    checkpoint_dir = str(Path(arguments.checkpoint_dir).expanduser().absolute()) if arguments.checkpoint_dir else None
-    model = checkpoint_dir or arguments.hf_repo
-    defaults = defaults_for(model)
+    checkpoint_dir = arguments.checkpoint_dir and str(Path(arguments.checkpoint_dir).expanduser().absolute())
+    defaults = defaults_for(checkpoint_dir or arguments.hf_repo)
     names = ("width", "height", "num_steps", "guidance_scale")
     request = GenerationRequest(
         prompt=arguments.prompt,
@@ -164,9 +189,12 @@ def paint(
     Returns:
         The exit status: 0 done, 1 failed, 2 a request that cannot be painted, 130 interrupted.
     """
+    notes: list[str] = []
     try:
         request = request_from(arguments)
-        with progress_on_stderr() as show:
+        if arguments.output is not None and arguments.output.is_dir():  # said now rather than after the work
+            raise OutputError(f"{arguments.output} is a folder.", hint="Give the name of a file.")
+        with progress_on_stderr() as show, _warnings_as(notes):
             engine = make_engine() if make_engine else _real_engine(arguments.verbose_loading)
             ready = _painted(engine, request, show)
             show(StageStarted("saving"))
@@ -182,8 +210,8 @@ def paint(
             raise
         hint = "Run again with --verbose-loading for the details."
         return _complain(f"unexpected {type(error).__name__}: {_first_line(error)} {hint}", FAILED)
-    for warning in ready.warnings:
-        print(f"note: {warning}", file=sys.stderr)
+    for note in (*notes, *ready.warnings):
+        print(f"note: {note}", file=sys.stderr)
     for path in paths:
         print(path)
     return DONE
@@ -204,6 +232,14 @@ def save_to(output: Path, ready: PicturesReady) -> list[Path]:
     for path, image, record in zip(paths, ready.images, records, strict=True):
         write_file(path, encode_png(image, record), replace=True)
     return paths
+
+
+@contextlib.contextmanager
+def _warnings_as(notes: list[str]) -> Iterator[None]:
+    """Collect what would be printed as warnings, each with a line of code."""
+    with warnings.catch_warnings(record=True) as caught:
+        yield
+    notes += [str(warning.message) for warning in caught]
 
 
 def _real_engine(verbose: bool) -> EngineLike:

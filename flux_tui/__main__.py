@@ -31,14 +31,14 @@ def parser() -> argparse.ArgumentParser:
     top.add_argument(
         "--gallery", type=Path, help="the folder for pictures (default: %(default)s)", default=paths.gallery_dir()
     )
-    top.add_argument("--checkpoint-dir", help="an Orbax checkpoint folder (default: the demo model)")
+    cli.add_checkpoint_dir(top)
     verbs = top.add_subparsers(dest="verb", metavar="VERB", title="verbs", description="Without one, the app opens.")
     generate = verbs.add_parser(
         "generate",
         help="paint one request without the app",
         description="Paint one request and file it in the gallery.",
     )
-    cli.add_request_arguments(generate)
+    cli.add_request_arguments(generate, checkpoint_dir=argparse.SUPPRESS)
     generate.add_argument("--gallery", type=Path, help="the folder for pictures", default=argparse.SUPPRESS)
     return top
 

@@ -5,8 +5,11 @@ from __future__ import annotations
 import argparse
 import os
 import pty
+import shutil
 import subprocess
 import sys
+import warnings
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
@@ -14,7 +17,7 @@ import pytest
 from flux_engine import __main__ as engine_main
 from flux_engine import cli
 from flux_engine.errors import CheckpointNotFound, FluxError
-from flux_engine.request import DEMO_DEFAULTS, FLUX_DEFAULTS, GenerationRequest, PicturesReady
+from flux_engine.request import DEMO_DEFAULTS, FLUX_DEFAULTS, Event, GenerationRequest, PicturesReady
 from flux_tui import __main__ as tui_main
 from flux_tui.metadata import read_record
 from tests.tui.fakes import FakeEngine
@@ -265,3 +268,99 @@ def test_pictures_ready_is_what_save_is_given(engine: FakeEngine) -> None:
     given: list[PicturesReady] = []
     assert cli.paint(arguments("--batch-size", "3"), lambda ready: given.append(ready) or []) == 0
     assert len(given[0].images) == 3
+
+
+@pytest.fixture(scope="module")
+def tiny_checkpoint(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    from tests.tiny_checkpoint import write_tiny_checkpoint
+
+    folder = tmp_path_factory.mktemp("checkpoints") / "tiny"
+    write_tiny_checkpoint(folder)
+    return folder
+
+
+SMALL = ["--prompt", "a hill", "--width", "32", "--height", "32", "--num-steps", "1", "--dtype", "float32"]
+
+
+@pytest.mark.parametrize("program", ["flux_engine", "flux_tui"])
+def test_the_real_engine_prints_the_path_and_nothing_else_on_stdout(
+    program: str, tiny_checkpoint: Path, tmp_path: Path
+) -> None:
+    verb = ["generate"] if program == "flux_tui" else []
+    flags = ["--checkpoint-dir", str(tiny_checkpoint), "--output", str(tmp_path / "a.png")]
+    done = subprocess.run(
+        [sys.executable, "-m", program, *verb, *SMALL, *flags], capture_output=True, text=True, timeout=240
+    )
+    assert (done.returncode, done.stdout) == (0, f"{tmp_path / 'a.png'}\n"), done.stderr
+    assert "denoising  1/1" in done.stderr
+    record = read_record(tmp_path / "a.png")
+    assert record is not None and record.model_name == "tiny"
+
+
+@pytest.mark.parametrize(
+    ("damage", "line"),
+    [
+        (lambda folder: shutil.rmtree(folder), "is not a folder. A checkpoint has transformer/"),
+        (lambda folder: shutil.rmtree(folder / "vae"), "vae: the folder"),
+        (lambda folder: (folder / "t5_text/state/_METADATA").write_text("{"), "t5_text: "),
+        (lambda folder: (folder / "transformer/config.json").write_text("{}"), "clip_text gives"),
+        (lambda folder: (folder / "tokenizer/merges.txt").unlink(), "merges.txt is missing"),
+    ],
+    ids=["nothing there", "a part missing", "truncated", "another model's config", "no tokenizer"],
+)
+def test_a_checkpoint_that_cannot_be_read_is_one_line_and_status_1(
+    tiny_checkpoint: Path,
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
+    damage: Callable[[Path], object],
+    line: str,
+) -> None:
+    broken = shutil.copytree(tiny_checkpoint, tmp_path / "broken")
+    damage(broken)
+    output = tmp_path / "a.png"
+    assert engine_main.main([*SMALL, "--checkpoint-dir", str(broken), "--output", str(output)]) == 1
+    out, err = capsys.readouterr()
+    assert out == "" and not output.exists()
+    [complaint] = [said for said in err.splitlines() if said.startswith("error: ")]
+    assert line in complaint and err.splitlines()[-1] == complaint
+
+
+def test_a_model_may_be_named_before_the_verb_or_after_it(
+    engine: FakeEngine, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    flags = ["--prompt", "a hill", "--output", str(tmp_path / "a.png")]
+    for argv in (["--checkpoint-dir", "/one", "generate", *flags], ["generate", "--checkpoint-dir", "/one", *flags]):
+        assert tui_main.main(argv) == 0
+    assert tui_main.main(["generate", *flags]) == 0
+    assert [request.checkpoint_dir for request in engine.requests] == ["/one", "/one", None]
+
+
+@pytest.mark.parametrize("flag", ["--checkpoint-dir", "--hf-repo"])
+def test_an_empty_name_is_not_the_demo_model(flag: str, capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit) as caught:
+        tui_main.main(["generate", "--prompt", "a hill", flag, ""])
+    assert caught.value.code == 2
+    assert "empty; leave it out for the demo model" in capsys.readouterr().err
+
+
+def test_an_output_that_is_a_folder_is_said_before_anything_is_painted(
+    engine: FakeEngine, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert engine_main.main(["--prompt", "a hill", "--output", str(tmp_path)]) == 1
+    assert capsys.readouterr().err == f"error: {tmp_path} is a folder. Give the name of a file.\n"
+    assert engine.requests == []
+
+
+def test_a_python_warning_is_a_note_too(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    class WarningEngine(FakeEngine):
+        def generate(self, request: GenerationRequest) -> Iterator[Event]:
+            warnings.warn("ignored 3 norm scales", stacklevel=1)
+            yield from super().generate(request)
+
+    monkeypatch.setattr(cli, "_real_engine", lambda verbose: WarningEngine())
+    with warnings.catch_warnings():
+        warnings.simplefilter("default")
+        assert engine_main.main(["--prompt", "a hill", "--output", str(tmp_path / "a.png")]) == 0
+    assert capsys.readouterr().err.splitlines()[-1] == "note: ignored 3 norm scales"
