@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from decimal import Decimal, localcontext
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +14,7 @@ import pytest
 from flax import nnx
 
 from flux_engine.configs import NetworkConfig
+from flux_engine.models.transformer import rope_table, rotate, timestep_embedding
 from tests.tiny import (
     CLIPS,
     T5S,
@@ -27,7 +29,8 @@ pytestmark = pytest.mark.usefixtures("quick_compilation")
 
 GOLDEN = Path(__file__).parent.parent / "golden" / "networks.npz"
 GUIDED, UNGUIDED = list(TRANSFORMERS)[:2]
-CLIP, T5 = next(iter(CLIPS)), next(iter(T5S))
+CLIP, T5, VAE = next(iter(CLIPS)), next(iter(T5S)), next(iter(VAES))
+TAU = Decimal("6.28318530717958647692528676655900576839433879875021164194989")
 
 
 @pytest.fixture(scope="module")
@@ -113,6 +116,53 @@ def test_the_transformer_computes_in_the_type_it_is_told() -> None:
     rough = jitted(case.config, dtype=jnp.bfloat16)(*arguments)
     assert rough.dtype == jnp.bfloat16
     assert 1e-4 < relative_error(rough, exact) < 0.1
+
+
+@pytest.mark.parametrize(
+    ("name", "method", "argument"),
+    [
+        (CLIP, "__call__", "ids"),
+        (T5, "__call__", "ids"),
+        (VAE, "encode", "images"),
+        (VAE, "decode", "latents"),
+    ],
+)
+def test_the_other_networks_lose_little_in_bfloat16(name: str, method: str, argument: str) -> None:
+    case: Any = {**CLIPS, **T5S, **VAES}[name]
+    value = getattr(case, argument)(name)
+    rough = jitted(case.config, method, jnp.bfloat16)(value)
+    assert 1e-4 < relative_error(rough, jitted(case.config, method)(value)) < 0.05
+
+
+def test_rope_is_float64_arithmetic_stored_in_float32() -> None:
+    ids = np.stack([np.zeros(257), np.arange(257), np.arange(257)[::-1]], axis=1)
+    cos, sin = rope_table(ids, (16, 56, 56), 10000.0)
+    assert cos.dtype == sin.dtype == np.float32
+    for axis, start, dim in ((1, 8, 56), (2, 36, 56)):
+        for pair in (0, 1, 13, 27):
+            with localcontext(prec=60):  # digits
+                frequency = Decimal(10000) ** (Decimal(-2 * pair) / dim)
+                exact = np.array([float(Decimal(int(position)) * frequency % TAU) for position in ids[:, axis]])
+            np.testing.assert_allclose(cos[:, start + pair], np.cos(exact), rtol=0, atol=1e-7)
+            np.testing.assert_allclose(sin[:, start + pair], np.sin(exact), rtol=0, atol=1e-7)
+
+
+def test_queries_are_turned_in_float32_whatever_their_type() -> None:
+    numbers = np.random.default_rng(0)
+    x = jnp.asarray(numbers.normal(size=(1, 5, 2, 8)), jnp.bfloat16)
+    rope = rope_table(np.stack([np.zeros(5), np.arange(5), np.arange(5)], axis=1), (0, 4, 4), 10000.0)
+    turned = rotate(x, rope)
+    assert turned.dtype == jnp.bfloat16
+    np.testing.assert_array_equal(turned, rotate(x.astype(jnp.float32), rope).astype(jnp.bfloat16))
+
+
+def test_times_are_embedded_in_float32_as_written_in_the_paper() -> None:
+    t = np.array([0.0, 0.123456, 0.5, 1.0, 3.5], np.float32)  # the last is a guidance scale
+    angles = 1000 * t.astype(np.float64)[:, None] * np.exp(-np.log(10000) * np.arange(128) / 128)
+    embedded = timestep_embedding(t)
+    assert embedded.dtype == jnp.float32
+    # the angle reaches 3500, and float32 knows it to 1e-4
+    np.testing.assert_allclose(embedded, np.concatenate([np.cos(angles), np.sin(angles)], axis=1), rtol=0, atol=5e-4)
 
 
 @pytest.mark.parametrize(

@@ -5,6 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 import torch
+from diffusers import FluxPipeline
 
 from flux_engine.sampling.noise import gaussian, torch_randn
 
@@ -21,9 +22,8 @@ def test_torch_randn_without_torch(seed: int, shape: tuple[int, ...]) -> None:
 
 @pytest.mark.parametrize("batch", [1, 3])
 def test_packed_noise_is_that_of_diffusers(batch: int) -> None:
-    flux = pytest.importorskip("diffusers.pipelines.flux.pipeline_flux")
     rows, columns = 6, 10
     latents = torch.randn((batch, 16, 2 * rows, 2 * columns), generator=torch.Generator().manual_seed(11))
-    expected = flux.FluxPipeline._pack_latents(latents, batch, 16, 2 * rows, 2 * columns).numpy()
+    expected = FluxPipeline._pack_latents(latents, batch, 16, 2 * rows, 2 * columns).numpy()
     noise = np.asarray(gaussian("torch", 11, batch, rows, columns)).reshape(batch, rows * columns, 64)
     np.testing.assert_allclose(noise, expected, rtol=0, atol=1e-6)
