@@ -14,8 +14,9 @@ MAX_LOG_BYTES = 1_000_000
 
 @contextlib.contextmanager
 def output_to_log(path: Path) -> Iterator[None]:
-    """While this lasts, descriptors 1 and 2 lead to the log; `sys.__stderr__`, which the app paints through, does not.
+    """While this lasts, descriptors 1 and 2 lead to the log; the app's own two ways to the terminal do not.
 
+    They are `sys.__stderr__`, through which Textual paints, and `sys.__stdout__`, which it asks for the size.
     Python's own `logging` goes to the log, too. A log that cannot be opened is no reason to stop: then it is nowhere.
     """
     log = _open(path)
@@ -23,7 +24,8 @@ def output_to_log(path: Path) -> Iterator[None]:
     sys.stderr.flush()
     kept = {fd: os.dup(fd) for fd in (1, 2)}
     screen = os.fdopen(os.dup(2), "w", encoding=sys.stderr.encoding, errors="backslashreplace", closefd=True)
-    before, sys.__stderr__ = sys.__stderr__, screen  # type: ignore[misc]
+    before = sys.__stdout__, sys.__stderr__
+    sys.__stdout__ = sys.__stderr__ = screen  # type: ignore[misc]
     handler = logging.StreamHandler(os.fdopen(os.dup(log), "w", encoding="utf-8"))
     handler.setFormatter(logging.Formatter("%(asctime)s %(levelname)s %(name)s: %(message)s"))
     logging.getLogger().addHandler(handler)
@@ -39,7 +41,7 @@ def output_to_log(path: Path) -> Iterator[None]:
         os.close(log)
         logging.getLogger().removeHandler(handler)
         handler.stream.close()
-        sys.__stderr__ = before  # type: ignore[misc]
+        sys.__stdout__, sys.__stderr__ = before  # type: ignore[misc]
         screen.close()
 
 

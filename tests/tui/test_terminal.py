@@ -45,6 +45,16 @@ def test_type_run_watch_resize_and_quit(terminal: Terminal, tmp_path: Path) -> N
     assert "GARBAGE FROM C++" in paths.log_file().read_text()
 
 
+@pytest.mark.parametrize("size", [(120, 40), (200, 60)])
+def test_the_app_fills_the_terminal_and_follows_its_size(tmp_path: Path, size: tuple[int, int]) -> None:
+    gallery = str(tmp_path / "gallery")
+    with Terminal(["-m", "tests.tui.fake_app", gallery], cwd=ROOT, size=size) as terminal:
+        for columns, lines in (size, (90, 30), (150, 50)):
+            terminal.resize(columns, lines)
+            terminal.until(lambda lines=lines: "F5 Generate" in terminal.screen.display[lines - 1])
+            terminal.until(lambda columns=columns: terminal.screen.display[0][columns - 1] == "╮")
+
+
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGHUP])
 def test_a_signal_restores_the_terminal(terminal: Terminal, number: signal.Signals) -> None:
     os.kill(terminal.process.pid, number)
