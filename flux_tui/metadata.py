@@ -30,6 +30,7 @@ SIGNATURE = b"\x89PNG\r\n\x1a\n"
 MAX_CHUNK_BYTES = 4 * 1024 * 1024  # a longer text is no request; ComfyUI graphs stay below 1 MB
 MAX_CHUNKS = 64
 
+_UNPRINTABLE = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f\ud800-\udfff]")
 _SETTING = re.compile(r'\s*(\w[\w \-/]+):\s*("(?:\\.|[^\\"])+"|[^,]*)(?:,|$)')
 _INTEGRATORS = {name.lower(): key for key, name in SAMPLER_NAMES.items()}
 
@@ -91,27 +92,35 @@ def _inflate(data: bytes) -> bytes:
     return zlib.decompressobj().decompress(data, MAX_CHUNK_BYTES)
 
 
+def harmless(text: str) -> str:
+    """The text without what a terminal obeys (C0 and C1 controls, but for newline and tab) and without surrogates."""
+    return _UNPRINTABLE.sub("\N{REPLACEMENT CHARACTER}", re.sub(r"\r\n?", "\n", text))
+
+
 def record_from_json(text: str) -> PictureRecord | None:
     """The record in this program's own chunk; None when it is not one. Keys of a later schema are passed over."""
     try:
         body = json.loads(text)
         known = {field.name for field in fields(GenerationRequest)}
         values = {key: value for key, value in body["request"].items() if key in known}
+        for name in ("prompt", "negative_prompt", "checkpoint_dir"):
+            if isinstance(values.get(name), str):
+                values[name] = harmless(values[name])
         return PictureRecord(
             request=GenerationRequest(**values),
             picture=int(body.get("picture", 1)),
-            model_name=str(body.get("model", "")),
+            model_name=harmless(str(body.get("model", ""))),
             created_at=str(body.get("created_at", "")),
             seconds={str(key): float(value) for key, value in body.get("seconds", {}).items()},
             versions={str(key): str(value) for key, value in body.get("versions", {}).items()},
         )
-    except (KeyError, TypeError, ValueError, AttributeError, RecursionError):  # RequestError is a ValueError
+    except (LookupError, TypeError, ValueError, AttributeError, ArithmeticError, RecursionError):
         return None
 
 
 def record_from_parameters(text: str) -> PictureRecord | None:
     """The record in another tool's `parameters` text, fitted into the bounds of a request; None when there is none."""
-    lines = text.strip().split("\n")
+    lines = harmless(text).strip().split("\n")
     pairs = _SETTING.findall(lines[-1])
     if len(pairs) < 3:
         return None
