@@ -15,7 +15,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     cli.add_request_arguments(parser)
     parser.set_defaults(output=cli.DEFAULT_OUTPUT)
     arguments = parser.parse_args(argv)
-    return cli.paint(arguments, lambda ready: cli.save_to(arguments.output, ready))
+    return cli.paint_to_file(arguments)
 
 
 if __name__ == "__main__":

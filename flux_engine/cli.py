@@ -74,11 +74,16 @@ def add_checkpoint_dir(parser: argparse._ActionsContainer, default: str | None =
     """Give a parser the flag that names a model."""
     parser.add_argument(
         "--checkpoint-dir",
-        type=_named,
+        type=lambda text: str(absolute(_named(text))),
         metavar="DIR",
         default=default,
         help="an Orbax checkpoint folder (default: the demo model)",
     )
+
+
+def absolute(path: str) -> Path:
+    """The path from the root, `~` replaced; a `~name` of nobody stays as it is."""
+    return Path(os.path.expanduser(path)).absolute()
 
 
 def _named(text: str) -> str:
@@ -116,7 +121,7 @@ def add_request_arguments(parser: argparse.ArgumentParser, checkpoint_dir: str |
     parser.add_argument(
         "--dtype", choices=get_args(DType), default="auto", help="precision (default: the faster one here)"
     )
-    parser.add_argument("--output", type=Path, metavar="FILE", help="the PNG to write")
+    parser.add_argument("--output", type=absolute, metavar="FILE", help="the PNG to write")
     parser.add_argument("--verbose-loading", action="store_true", help="say what is loaded, line by line, on stderr")
 
 
@@ -127,8 +132,7 @@ def request_from(arguments: argparse.Namespace) -> GenerationRequest:
         RequestError: a value is out of range.
         CheckpointError: the repository cannot be had.
     """
-    checkpoint_dir = arguments.checkpoint_dir and str(Path(arguments.checkpoint_dir).expanduser().absolute())
-    defaults = defaults_for(checkpoint_dir or arguments.hf_repo)
+    defaults = defaults_for(arguments.checkpoint_dir or arguments.hf_repo)
     names = ("width", "height", "num_steps", "guidance_scale")
     request = GenerationRequest(
         prompt=arguments.prompt,
@@ -140,7 +144,7 @@ def request_from(arguments: argparse.Namespace) -> GenerationRequest:
         sigma_shift=arguments.sigma_shift,
         noise=arguments.noise,
         dtype=arguments.dtype,
-        checkpoint_dir=checkpoint_dir,
+        checkpoint_dir=arguments.checkpoint_dir,
         **{name: getattr(defaults if getattr(arguments, name) is None else arguments, name) for name in names},
     )
     if arguments.hf_repo is None:
@@ -174,8 +178,14 @@ def download(repo: str) -> str:
         raise CheckpointError(f"{repo} could not be downloaded: {_first_line(error)}", hint=hint) from None
 
 
+def paint_to_file(arguments: argparse.Namespace) -> int:
+    """`paint` to the file that `--output` names."""
+    return paint(arguments, lambda: check_output(arguments.output), lambda ready: save_to(arguments.output, ready))
+
+
 def paint(
     arguments: argparse.Namespace,
+    check: Callable[[], None],
     save: Callable[[PicturesReady], Sequence[Path]],
     make_engine: Callable[[], EngineLike] | None = None,
 ) -> int:
@@ -183,6 +193,7 @@ def paint(
 
     Args:
         arguments: what a parser with `add_request_arguments` made.
+        check: raises an OutputError when `save` will not be able to write, so that nothing is painted in vain.
         save: writes the pictures and says where.
         make_engine: makes the engine; the real one if None.
 
@@ -190,10 +201,11 @@ def paint(
         The exit status: 0 done, 1 failed, 2 a request that cannot be painted, 130 interrupted.
     """
     notes: list[str] = []
+    if sys.stderr is None:  # closed by the caller (2>&-): print would turn to stdout
+        sys.stderr = open(os.devnull, "w")  # noqa: SIM115
     try:
         request = request_from(arguments)
-        if arguments.output is not None and arguments.output.is_dir():  # said now rather than after the work
-            raise OutputError(f"{arguments.output} is a folder.", hint="Give the name of a file.")
+        check()
         with progress_on_stderr() as show, _warnings_as(notes):
             engine = make_engine() if make_engine else _real_engine(arguments.verbose_loading)
             ready = _painted(engine, request, show)
@@ -212,9 +224,32 @@ def paint(
         return _complain(f"unexpected {type(error).__name__}: {_first_line(error)} {hint}", FAILED)
     for note in (*notes, *ready.warnings):
         print(f"note: {note}", file=sys.stderr)
-    for path in paths:
-        print(path)
+    return _print_paths(paths)
+
+
+def _print_paths(paths: Sequence[Path]) -> int:
+    try:
+        for path in paths:
+            print(path)
+        sys.stdout.flush()
+    except OSError as error:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # Python would try again when it ends
+        if isinstance(error, BrokenPipeError):  # the reader has gone, as in `| true`
+            return DONE
+        names = ", ".join(map(str, paths))
+        return _complain(f"{names} written, but stdout cannot be: {error.strerror}", FAILED)
     return DONE
+
+
+def check_output(output: Path) -> None:
+    """Raises OutputError when no PNG can be written to `output`; its folder is made."""
+    from flux_engine.png import check_folder
+
+    if output.is_dir():
+        raise OutputError(f"{output} is a folder.", hint="Give the name of a file.")
+    if output.suffix.lower() not in ("", ".png"):
+        raise OutputError(f"{output.name} would be a PNG all the same.", hint="Give a name that ends in .png.")
+    check_folder(output.parent)
 
 
 def save_to(output: Path, ready: PicturesReady) -> list[Path]:

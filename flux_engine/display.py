@@ -36,8 +36,8 @@ def _rich_display() -> Iterator[Callable[[Event], None]]:
     from rich.progress import BarColumn, Progress, TaskID, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 
     progress = Progress(
-        TextColumn("{task.description:<10}"),
-        BarColumn(bar_width=32),
+        TextColumn("{task.description:<21}"),
+        BarColumn(bar_width=24),
         TextColumn("{task.fields[count]:>9}  {task.fields[pace]:>10}"),
         TimeElapsedColumn(),
         TextColumn("ETA"),
@@ -59,7 +59,7 @@ def _rich_display() -> Iterator[Callable[[Event], None]]:
         if task is not None:
             progress.update(task, completed=progress.tasks[-1].total or 1, total=progress.tasks[-1].total or 1)
         if isinstance(event, StageStarted):
-            task = progress.add_task(event.stage, total=None, count="", pace="")
+            task = progress.add_task(f"{event.stage} {event.detail}".rstrip(), total=None, count="", pace="")
 
     with progress:
         yield show

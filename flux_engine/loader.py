@@ -11,6 +11,7 @@ Weights are arguments of every compiled function, so releasing a network frees i
 
 from __future__ import annotations
 
+import os
 import sys
 from collections import OrderedDict
 from collections.abc import Callable, Sequence
@@ -80,7 +81,7 @@ class FluxModelLoader:
         verbose: bool = False,
     ) -> None:
         check_choice("dtype", dtype, get_args(DType))
-        self.checkpoint_dir = DEMO_CHECKPOINT if checkpoint_dir is None else Path(checkpoint_dir).expanduser()
+        self.checkpoint_dir = DEMO_CHECKPOINT if checkpoint_dir is None else Path(os.path.expanduser(checkpoint_dir))
         if not self.checkpoint_dir.is_dir():
             raise CheckpointNotFound(f"{self.checkpoint_dir} is not a folder.", hint=LAYOUT_HINT)
         self.model_name = "demo" if checkpoint_dir is None else self.checkpoint_dir.resolve().name
@@ -126,9 +127,9 @@ class FluxModelLoader:
         encoded = self.encode_prompts(texts)
         notes = [text.warning for text in encoded if text.warning]
         if negative_prompt and not negated:
-            notes.append("The negative prompt has no effect unless true_cfg_scale is above 1.")
+            notes.append("The negative prompt has no effect unless true CFG is above 1.")
         if negative_prompt is None and true_cfg_scale > 1:
-            notes.append("true_cfg_scale has no effect without a negative prompt; an empty one will do.")
+            notes.append("True CFG has no effect without a negative prompt.")
         self.load("transformer")
         velocity = self._velocity(encoded[0], guidance_scale, rows, columns)
         if negated:

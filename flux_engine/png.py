@@ -13,6 +13,7 @@ import json
 import os
 import re
 import secrets
+import tempfile
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
 from io import BytesIO
@@ -173,6 +174,20 @@ def write_file(path: Path, data: bytes, *, replace: bool) -> bool:
     except OSError as error:
         raise _output_error(path, error) from error
     return done
+
+
+def check_folder(folder: Path) -> None:
+    """Make sure that files can be written into `folder`, which is made if it is missing.
+
+    Raises:
+        OutputError: they cannot.
+    """
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryFile(dir=folder):
+            pass
+    except OSError as error:
+        raise _output_error(folder, error) from error
 
 
 def _put_in_place(temporary: Path, path: Path, replace: bool) -> bool:

@@ -9,7 +9,6 @@ import argparse
 import os
 import sys
 from collections.abc import Callable, Sequence
-from datetime import datetime
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -29,7 +28,11 @@ def parser() -> argparse.ArgumentParser:
     top = cli.Parser(prog="flux-tui", description="Paint pictures with FLUX.1, in the terminal.")
     top.add_argument("--version", action=cli.ShowVersion)
     top.add_argument(
-        "--gallery", type=Path, help="the folder for pictures (default: %(default)s)", default=paths.gallery_dir()
+        "--gallery",
+        type=cli.absolute,
+        metavar="DIR",
+        help="the folder for pictures (default: %(default)s)",
+        default=paths.gallery_dir(),
     )
     cli.add_checkpoint_dir(top)
     verbs = top.add_subparsers(dest="verb", metavar="VERB", title="verbs", description="Without one, the app opens.")
@@ -39,7 +42,9 @@ def parser() -> argparse.ArgumentParser:
         description="Paint one request and file it in the gallery.",
     )
     cli.add_request_arguments(generate, checkpoint_dir=argparse.SUPPRESS)
-    generate.add_argument("--gallery", type=Path, help="the folder for pictures", default=argparse.SUPPRESS)
+    generate.add_argument(
+        "--gallery", type=cli.absolute, metavar="DIR", help="the folder for pictures", default=argparse.SUPPRESS
+    )
     return top
 
 
@@ -48,20 +53,21 @@ def main(argv: Sequence[str] | None = None) -> int:
     arguments = parser().parse_args(argv)
     if arguments.verb == "generate":
         return generate(arguments)
-    return run_app(arguments.gallery.expanduser().absolute(), arguments.checkpoint_dir)
+    return run_app(arguments.gallery, arguments.checkpoint_dir)
 
 
 def generate(arguments: argparse.Namespace) -> int:
     """Paint one request without the app; stdout gets the paths of its pictures."""
     from flux_tui.gallery import Gallery
 
-    def save(ready: PicturesReady) -> list[Path]:
-        if arguments.output is not None:
-            return cli.save_to(arguments.output, ready)
-        gallery = Gallery(arguments.gallery.expanduser().absolute())
-        return [picture.path for picture in gallery.save(ready, datetime.now().astimezone())]
+    gallery = Gallery(arguments.gallery)
 
-    return cli.paint(arguments, save)
+    def save(ready: PicturesReady) -> list[Path]:
+        return [picture.path for picture in gallery.save(ready)]
+
+    if arguments.output is not None:
+        return cli.paint_to_file(arguments)
+    return cli.paint(arguments, gallery.check, save)
 
 
 def run_app(

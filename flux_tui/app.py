@@ -104,7 +104,7 @@ class FluxApp(App[None], inherit_bindings=False):
                 if binding.id != "cancel-outside-editor" and screen.check_action(binding.action, ()):
                     yield SystemCommand(binding.description, f"{binding.tooltip}", _runner(screen, binding.action))
         yield SystemCommand("Help", "Show the keys, the settings and the folders", self.action_help)
-        yield from super().get_system_commands(screen)
+        yield from (command for command in super().get_system_commands(screen) if command.title != "Keys")
 
 
 def _runner(screen: Screen[Any], action: str) -> Callable[[], object]:

@@ -13,7 +13,8 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 
-from flux_engine.png import PictureRecord, encode_png, records_of, write_file
+from flux_engine.errors import OutputError
+from flux_engine.png import PictureRecord, check_folder, encode_png, records_of, write_file
 from flux_engine.request import PicturesReady
 from flux_tui.metadata import read_record
 
@@ -41,11 +42,23 @@ class SavedPicture:
         return f"{digits[:2]}:{digits[2:4]}"
 
 
+class BatchNotSaved(OutputError):
+    """A picture of a batch could not be written; `saved` are those before it."""
+
+    def __init__(self, cause: OutputError, saved: tuple[SavedPicture, ...]) -> None:
+        super().__init__(str(cause), hint=cause.hint)
+        self.saved = saved
+
+
 class Gallery:
     """Pictures in day folders under `root`. Making one touches no disk."""
 
     def __init__(self, root: Path) -> None:
         self.root = root
+
+    def check(self) -> None:
+        """Raises OutputError when no picture can be saved here; makes the folder."""
+        check_folder(self.root)
 
     def save(self, ready: PicturesReady, now: datetime | None = None) -> tuple[SavedPicture, ...]:
         """Write the pictures of a batch, each with its record inside.
@@ -55,18 +68,21 @@ class Gallery:
             now: the time of saving, with a zone; this moment, here, if None.
 
         Raises:
-            OutputError: the folder cannot be written or the disk is full.
+            BatchNotSaved: the folder cannot be written or the disk is full.
         """
         now = now or datetime.now().astimezone()
         created_at = now.astimezone(UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
         stem = now.strftime("%H%M%S")
         folder = self.root / now.strftime("%Y-%m-%d")
-        saved = []
+        saved: list[SavedPicture] = []
         for image, record in zip(ready.images, records_of(ready, created_at), strict=True):
             data = encode_png(image, record)
             n = record.picture
-            while not write_file(path := folder / f"{stem}-{n}-{record.request.seed}.png", data, replace=False):
-                n += 1
+            try:
+                while not write_file(path := folder / f"{stem}-{n}-{record.request.seed}.png", data, replace=False):
+                    n += 1
+            except OutputError as error:
+                raise BatchNotSaved(error, tuple(saved)) from error
             saved.append(SavedPicture(path, record))
         return tuple(saved)
 

@@ -15,7 +15,7 @@ def gallery_dir() -> Path:
     """The gallery folder: `$FLUX_TUI_GALLERY`, or `flux-tui` in the user's own pictures folder."""
     named = os.environ.get(GALLERY_VARIABLE)
     if named:
-        return Path(named).expanduser().absolute()
+        return Path(os.path.expanduser(named)).absolute()
     return platformdirs.user_pictures_path() / APP_NAME
 
 

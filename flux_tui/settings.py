@@ -6,10 +6,10 @@ widget.
 
 from __future__ import annotations
 
+import os
 import secrets
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
-from pathlib import Path
 from typing import Any, Literal, get_args
 
 from flux_engine.errors import RequestError
@@ -51,14 +51,14 @@ FIELDS: tuple[Field, ...] = (
         name="integrator",
         label="Integrator",
         kind="choice",
-        help="How a step is taken. Heun and DPM++ 2S ask the model twice a step.",
+        help="Heun and DPM++ 2S ask the model twice a step.",
         choices=tuple((INTEGRATOR_LABELS[name], name) for name in get_args(Integrator)),
     ),
     Field(
         name="checkpoint_dir",
         label="Model",
         kind="text",
-        help="A checkpoint folder. Empty: the demo model that comes with the program.",
+        help="A checkpoint folder. Empty: the demo model.",
         blank="demo model",
     ),
     Field(
@@ -75,14 +75,14 @@ FIELDS: tuple[Field, ...] = (
         name="sigma_shift",
         label="Shift",
         kind="number",
-        help="Shift of the noise schedule. Empty: it follows the size, as FLUX.1-dev does.",
+        help="Of the noise schedule. Empty: it follows the size, as in FLUX.1-dev.",
         blank="by size",
     ),
     Field(
         name="noise",
         label="Noise",
         kind="choice",
-        help="Whose random numbers: JAX's own, or those PyTorch draws from the same seed.",
+        help="Random numbers as JAX or as PyTorch draws them from the seed.",
         choices=tuple(({"jax": "JAX", "torch": "PyTorch"}[name], name) for name in get_args(Noise)),
     ),
     Field(
@@ -119,7 +119,7 @@ def parse(name: str, text: str) -> Any:
 
 def _converted(field: Field, text: str) -> Any:
     if field.name == "checkpoint_dir":
-        return str(Path(text).expanduser().absolute())
+        return os.path.abspath(os.path.expanduser(text))
     try:
         return {"whole": int, "number": float}.get(field.kind, str)(text)
     except ValueError:
@@ -137,7 +137,7 @@ def text_of(name: str, value: Any) -> str:
     """How a value is written in its field."""
     if value is None:
         return ""
-    return f"{value:g}" if isinstance(value, float) else str(value)
+    return repr(value).removesuffix(".0") if isinstance(value, float) else str(value)
 
 
 def texts_of(request: GenerationRequest) -> dict[str, str]:

@@ -13,14 +13,15 @@ import os
 import queue
 import sys
 import threading
+import time
 from collections.abc import Callable, Generator, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Protocol
 
 from flux_engine.errors import FluxError
 from flux_engine.request import Event, GenerationRequest, PicturesReady, StageStarted
-from flux_tui.gallery import Gallery, SavedPicture
+from flux_tui.gallery import BatchNotSaved, Gallery, SavedPicture
 
 log = logging.getLogger(__name__)
 
@@ -61,10 +62,11 @@ class JobStarted:
 
 @dataclass(frozen=True)
 class JobEvent:
-    """The engine said something about a job."""
+    """The engine said something about a job, when the monotonic clock read `at_s`."""
 
     job_id: int
     event: Event
+    at_s: float = field(default_factory=time.monotonic)
 
 
 @dataclass(frozen=True)
@@ -85,13 +87,23 @@ class JobFailed:
 
 
 @dataclass(frozen=True)
+class JobUnsaved:
+    """A job's pictures are painted, but not all of them could be written; `saved` could."""
+
+    job_id: int
+    message: str
+    hint: str
+    saved: tuple[SavedPicture, ...]
+
+
+@dataclass(frozen=True)
 class JobCancelled:
     """A job ended because somebody asked."""
 
     job_id: int
 
 
-News = JobQueued | JobStarted | JobEvent | JobSaved | JobFailed | JobCancelled
+News = JobQueued | JobStarted | JobEvent | JobSaved | JobUnsaved | JobFailed | JobCancelled
 
 
 class _Job:
@@ -168,9 +180,11 @@ class Worker:
             self._jobs.pop(job.job_id, None)
             self._post(news)
 
-    def _outcome(self, job: _Job) -> JobSaved | JobFailed | JobCancelled:
+    def _outcome(self, job: _Job) -> JobSaved | JobUnsaved | JobFailed | JobCancelled:
         try:
             pictures = self._paint(job)
+        except BatchNotSaved as error:
+            return JobUnsaved(job.job_id, str(error), error.hint, error.saved)
         except FluxError as error:
             return JobFailed(job.job_id, str(error), error.hint)
         except Exception as error:  # the worker outlives any fault of a job
@@ -183,6 +197,7 @@ class Worker:
         if job.cancelled.is_set():
             return None
         self._post(JobStarted(job.job_id, job.request))
+        self._gallery.check()  # nothing is painted in vain
         if self._engine is None:
             self._post(JobEvent(job.job_id, StageStarted("loading", STARTING)))
             self._engine = self._make_engine()

@@ -12,7 +12,7 @@ from textual.content import Content
 from textual.screen import ModalScreen
 from textual.widgets import Footer, Static
 
-from flux_tui.settings import FIELDS
+from flux_tui.widgets.settings_form import FORM_FIELDS
 
 
 class HelpScreen(ModalScreen[None]):
@@ -42,7 +42,7 @@ class HelpScreen(ModalScreen[None]):
         super().__init__()
         self._sections = (
             ("Keys", list(keys)),
-            ("Settings", [(field.label, field.help) for field in FIELDS]),
+            ("Settings", [(field.label, field.help) for field in FORM_FIELDS]),
             ("Folders", list(folders)),
         )
 

@@ -28,7 +28,7 @@ from flux_tui.widgets.prompt_editor import PromptEditor
 from flux_tui.widgets.settings_form import SettingsForm
 from flux_tui.widgets.stage import WELCOME, Stage
 from flux_tui.widgets.status_line import StatusLine
-from flux_tui.worker import JobCancelled, JobEvent, JobFailed, JobQueued, JobSaved, JobStarted, News
+from flux_tui.worker import JobCancelled, JobEvent, JobFailed, JobQueued, JobSaved, JobStarted, JobUnsaved, News
 
 FRAME_S = 0.125  # previews are painted at most 8 times a second
 STATUS_S = 0.25  # the status line at most 4 times: Textual drops no frame, a slow link would fall behind
@@ -94,7 +94,7 @@ class MainScreen(Screen[None]):
 
     @work(thread=True, exit_on_error=False, group="history")
     def _read_history(self) -> None:
-        self.app.call_from_thread(self.history.put, self._gallery.newest())
+        self.app.call_from_thread(self.history.put_earlier, self._gallery.newest())
 
     # Keys
 
@@ -109,7 +109,7 @@ class MainScreen(Screen[None]):
     def action_generate(self) -> None:
         """Queue a picture of what stands in the panes."""
         if not self.prompt.text.strip():
-            self.prompt.say("Say in a few words what to paint.")
+            self.prompt.say("Say what to paint.")
             self.prompt.focus()
             return
         values = self.form.read()
@@ -119,7 +119,7 @@ class MainScreen(Screen[None]):
         try:
             request = GenerationRequest(prompt=self.prompt.text, **values)
         except RequestError as error:
-            self.stage.say_fault(str(error), error.hint)
+            self.stage.say_fault("Not painted", str(error), error.hint)
             return
         self._submit(request)
 
@@ -150,7 +150,10 @@ class MainScreen(Screen[None]):
 
     @on(SettingsForm.Focused)
     def _explain_field(self, event: SettingsForm.Focused) -> None:
-        self._say_at_rest(f"{event.field.label}: {event.field.help}")
+        if event.fault:
+            self.status.say(f"{event.field.label}: {event.fault}", "$text-error")
+        else:
+            self._say_at_rest(f"{event.field.label}: {event.field.help}")
 
     def on_descendant_focus(self) -> None:
         if self.prompt.has_focus:
@@ -184,7 +187,7 @@ class MainScreen(Screen[None]):
             image = read_image(str(picture.path))
         except (OSError, ValueError):
             self.app.call_from_thread(
-                self.stage.say_fault, f"{picture.path} cannot be read.", "Was it moved or deleted?"
+                self.stage.say_fault, "Not shown", f"{picture.path} cannot be read.", "Was it moved or deleted?"
             )
             return
         self.app.call_from_thread(self._show_loaded, image, _facts(picture.record.request, picture.path.name))
@@ -215,16 +218,21 @@ class MainScreen(Screen[None]):
                 self.stage.show(ready.images[0], _facts(ready.request))
                 for warning in ready.warnings:
                     self.notify(warning, title="Note", severity="warning", timeout=10, markup=False)
-            case JobEvent(_, StageStarted() | StepDone() as event):
-                self._advance(event)
+            case JobEvent(_, StageStarted() | StepDone() as event, at_s):
+                self._advance(event, at_s)
             case JobSaved(_, pictures):
                 self._finish(news.job_id)
                 self.history.add(pictures)
                 self._say_saved(pictures)
+            case JobUnsaved(_, message, hint, saved):
+                self._finish(news.job_id)
+                self.history.add(saved)
+                self.status.say("Painted, but not saved.", "$text-error")
+                self.notify(f"{message} {hint}", title="Not saved", severity="error", timeout=30, markup=False)
             case JobFailed(_, message, hint):
                 self._finish(news.job_id)
-                self.stage.say_fault(message, hint)
-                self.status.say("The picture was not painted.", "$text-error")
+                self.stage.say_fault("Not painted", message, hint)
+                self.status.say("The picture was not painted. F3 gives the reason more room.", "$text-error")
                 if self._waiting:  # the next picture soon covers the stage
                     self.notify(f"{message} {hint}", title="Not painted", severity="error", timeout=15, markup=False)
             case JobCancelled():
@@ -243,10 +251,10 @@ class MainScreen(Screen[None]):
             tick.resume()
         self._paint_status()
 
-    def _advance(self, event: StageStarted | StepDone) -> None:
+    def _advance(self, event: StageStarted | StepDone, at_s: float) -> None:
         if self._progress is None:
             return
-        self._progress = self._progress.after(event, time.monotonic())
+        self._progress = self._progress.after(event, at_s)
         if isinstance(event, StageStarted):
             self._paint_status()
         elif event.preview is not None:

@@ -5,11 +5,11 @@ Enter on a row asks for its prompt and settings; moving to a row asks to see it.
 
 from __future__ import annotations
 
-import textwrap
 from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import ClassVar
 
+from rich.cells import cell_len, set_cell_size
 from textual import events
 from textual.binding import Binding
 from textual.content import Content
@@ -67,6 +67,11 @@ class History(OptionList):
         self.pictures = list(pictures)[:MAX_LISTED]
         self._rebuild()
 
+    def put_earlier(self, pictures: Iterable[SavedPicture]) -> None:
+        """Show these pictures, newest first, below those that were added meanwhile."""
+        shown = {picture.path for picture in self.pictures}
+        self.put([*self.pictures, *(picture for picture in pictures if picture.path not in shown)])
+
     def add(self, pictures: Iterable[SavedPicture]) -> None:
         """Put new pictures, given in the order they were saved, on top."""
         self.put([*reversed(list(pictures)), *self.pictures])
@@ -119,9 +124,19 @@ def row(picture: SavedPicture, width: int) -> Content:
     size = f"{request.width}x{request.height}"
     details = f"{size:<9}  seed {request.seed:<10}" if width >= DETAILS_FROM else ""
     room = width - len(picture.time) - 2 - (len(details) + 2 if details else 0)
-    words = textwrap.shorten(request.prompt, room, placeholder="…")
-    line = Content.styled(picture.time, "$text-muted") + Content(f"  {words}")
+    line = Content.styled(picture.time, "$text-muted") + Content(f"  {shortened(request.prompt, room)}")
     if not details:
         return line
     gap = max(width - line.cell_length - len(details), 2)
     return line + Content.styled(" " * gap + details, "$text-muted")
+
+
+def shortened(text: str, width: int) -> str:
+    """The text in one line of at most `width` cells, cut after a whole word where it has words."""
+    line = " ".join(text.split())
+    if cell_len(line) <= width:
+        return line
+    cut = set_cell_size(line, width - 1).rstrip()
+    if line[len(cut)] != " " and " " in cut:
+        cut = cut.rsplit(" ", 1)[0]
+    return f"{cut}…"

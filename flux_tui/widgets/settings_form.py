@@ -17,6 +17,7 @@ from textual.widgets import Input, Label, Select
 from flux_engine.errors import RequestError
 from flux_engine.request import GenerationRequest
 from flux_tui.settings import (
+    FIELD,
     FIELDS,
     Field,
     default_texts,
@@ -41,9 +42,14 @@ SEED_MODE = Field(
     name="seed_mode",
     label="Seed use",
     kind="choice",
-    help="Random: every picture gets a new seed. Fixed: the seed above stays.",
+    help="Random: a new seed for every picture. Fixed: the one above stays.",
     choices=(("Random", RANDOM), ("Fixed", FIXED)),
 )
+
+
+_AFTER_SEED = FIELDS.index(FIELD["seed"]) + 1
+FORM_FIELDS = (SIZE, *FIELDS[:_AFTER_SEED], SEED_MODE, *FIELDS[_AFTER_SEED:])
+"""Every row of the form, from the top: the request's own fields and two that help to fill them."""
 
 
 class FieldRow(Vertical):
@@ -106,9 +112,10 @@ class SettingsForm(VerticalScroll, can_focus=False):
 
     @dataclass
     class Focused(Message):
-        """A field got the focus; `field` says what it is for."""
+        """A field has the focus; `field` says what it is for, `fault` what is now wrong with its value."""
 
         field: Field
+        fault: str
 
     def __init__(self, checkpoint_dir: str | None = None, *, id: str | None = None) -> None:
         super().__init__(id=id)
@@ -116,11 +123,8 @@ class SettingsForm(VerticalScroll, can_focus=False):
         self._model: str | None = checkpoint_dir  # the model whose presets and defaults are on show
         self._last = "size"
         texts = default_texts(checkpoint_dir)
-        self.rows = {"size": FieldRow(SIZE, CUSTOM)}
-        for field in FIELDS:
-            self.rows[field.name] = FieldRow(field, texts[field.name])
-            if field.name == "seed":
-                self.rows["seed_mode"] = FieldRow(SEED_MODE, RANDOM)
+        texts |= {SIZE.name: CUSTOM, SEED_MODE.name: RANDOM}
+        self.rows = {field.name: FieldRow(field, texts[field.name]) for field in FORM_FIELDS}
 
     def compose(self) -> ComposeResult:
         yield from self.rows.values()
@@ -169,12 +173,18 @@ class SettingsForm(VerticalScroll, can_focus=False):
     @on(Input.Changed)
     def _check(self, event: Input.Changed) -> None:
         name = str(event.input.id)
+        row = self.rows[name]
+        fault = ""
         try:
             parse(name, event.value)
         except RequestError as error:
-            self.rows[name].say(str(error))
-        else:
-            self.rows[name].say("")
+            fault = str(error)
+        if fault != row.fault:
+            row.say(fault)
+            if event.input.has_focus:
+                self.post_message(self.Focused(row.field, fault))
+        if name == "seed" and event.input.has_focus:  # one who types a seed wants that one
+            self._put("seed_mode", FIXED)
         if name in ("width", "height"):
             self._show_presets()
         if name == "checkpoint_dir":
@@ -217,7 +227,7 @@ class SettingsForm(VerticalScroll, can_focus=False):
         name = str(event.widget.id)
         if name in self.rows:
             self._last = name
-            self.post_message(self.Focused(self.rows[name].field))
+            self.post_message(self.Focused(self.rows[name].field, self.rows[name].fault))
 
 
 def _control(field: Field, text: str) -> Input | Select[str]:

@@ -82,13 +82,14 @@ class Stage(Vertical):
         self._picture.show(None)
         self._notice.update(message)
 
-    def say_fault(self, message: str, hint: str) -> None:
-        """Show what went wrong and what to do next."""
+    def say_fault(self, title: str, message: str, hint: str) -> None:
+        """Show what to do next and what went wrong, in this order: a long message may not fit."""
         self.say("")
         self.add_class("-fault")
-        parts = [Content.styled("Not painted", "bold $text-error"), Content("\n\n"), Content(message)]
+        parts = [Content.styled(title, "bold $text-error"), Content("\n\n")]
         if hint:
-            parts += [Content("\n\n"), Content.styled(hint, "$text-muted")]
+            parts += [Content(hint), Content("\n\n")]
+        parts.append(Content.styled(message, "$text-muted"))
         self._notice.update(Content("").join(parts))
 
     def _turn(self, kind: str) -> None:

@@ -117,7 +117,7 @@ def test_an_empty_negative_prompt_guides_too(tiny_loader: FluxModelLoader) -> No
 
 
 def test_true_guidance_without_a_negative_prompt_warns_and_changes_nothing(tiny_loader: FluxModelLoader) -> None:
-    with pytest.warns(UserWarning, match="true_cfg_scale has no effect without a negative prompt"):
+    with pytest.warns(UserWarning, match="True CFG has no effect without a negative prompt"):
         latents = latents_of(tiny_loader, true_cfg_scale=3.0)
     assert np.array_equal(latents, latents_of(tiny_loader))
 

@@ -3,10 +3,15 @@
 from __future__ import annotations
 
 import colorsys
+import errno
 import functools
+import os
 import threading
 from collections.abc import Iterator
 from dataclasses import dataclass, field
+from pathlib import Path
+
+import pytest
 
 from flux_engine.request import Event, GenerationRequest, PicturesReady, RGBImage, StageStarted, StepDone
 
@@ -71,3 +76,17 @@ class FakeEngine:
         if self.fault is not None and step == self.fault_at:
             fault, self.fault = self.fault, None
             raise fault
+
+
+def fill_up_after(pictures: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The disk takes so many pictures more."""
+    left = iter(range(pictures))
+    rename = os.link
+
+    def link(*paths: Path) -> None:
+        if next(left, None) is None:
+            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+        rename(*paths)
+
+    monkeypatch.setattr(os, "link", link)
+    monkeypatch.setattr(os, "replace", link)

@@ -10,6 +10,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 import pytest
+from rich.cells import cell_len
 from textual.pilot import Pilot
 from textual.widgets import Input, Select
 
@@ -19,7 +20,9 @@ from flux_tui.app import FluxApp
 from flux_tui.gallery import Gallery
 from flux_tui.keys import APP_KEYS, SCREEN_KEYS
 from flux_tui.screens.help import HelpScreen
-from tests.tui.fakes import FakeEngine, gradient
+from flux_tui.widgets.history import row, shortened
+from flux_tui.widgets.settings_form import FORM_FIELDS
+from tests.tui.fakes import FakeEngine, fill_up_after, gradient
 
 WAIT_S = 30.0
 OLD = GenerationRequest(
@@ -75,6 +78,8 @@ async def running(
         try:
             yield Driver(app, pilot, engine)
         finally:
+            for job_id in app.worker.unfinished:
+                app.worker.cancel(job_id)
             if engine.gate is not None:
                 engine.gate.release(1000)
             stopped = await asyncio.to_thread(app.worker.stop, WAIT_S)
@@ -167,7 +172,7 @@ async def test_an_empty_prompt_is_marked_and_asks_for_words(gallery: Gallery) ->
     async with running(gallery) as driver:
         await driver.press("f6", "f5")
         assert driver.screen.prompt.has_focus
-        assert "Say in a few words" in driver.screen_text()
+        assert "Say what to paint." in driver.screen_text()
         assert driver.engine.requests == []
         await driver.press("x")
         assert not driver.screen.prompt.has_class("-fault")
@@ -184,6 +189,7 @@ async def test_wrong_settings_are_marked_at_their_fields_and_the_first_is_focuse
         assert rows["num_steps"].fault == "Needs a whole number."
         assert rows["height"].control.has_focus
         assert "Needs a multiple of 16" in driver.screen_text()
+        await driver.until(lambda: driver.screen.status.content.plain.startswith("Height: Needs a multiple of 16"))
         driver.put("height", "96")
         driver.put("num_steps", "2")
         await driver.pilot.pause()
@@ -199,7 +205,7 @@ async def test_a_fault_is_shown_with_its_hint_and_the_app_goes_on(gallery: Galle
         await driver.press("x", "f5")
         await driver.done()
         assert "No folder [there]." in driver.screen_text() and "Name another." in driver.screen_text()
-        assert driver.screen.status.content.plain == "The picture was not painted."
+        assert driver.screen.status.content.plain.startswith("The picture was not painted.")
         await driver.press("f5")
         await driver.done()
         assert driver.screen.stage.image is not None and len(gallery.newest()) == 1
@@ -223,6 +229,83 @@ async def test_a_fault_is_still_said_when_the_next_picture_covers_the_stage(gall
         await driver.done()
         assert len(gallery.newest()) == 1 and driver.screen.stage.image is not None
         assert [note.message for note in driver.app._notifications] == ["No [folder]. Name one."]
+
+
+async def test_a_picture_that_cannot_be_saved_stays_on_show_and_those_before_it_are_listed(
+    gallery: Gallery, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async with running(gallery) as driver:
+        driver.put("batch_size", "2")
+        fill_up_after(1, monkeypatch)
+        await driver.press("x", "f5")
+        await driver.done()
+        assert driver.screen.stage.image == gradient(128, 128)
+        assert driver.screen.status.content.plain == "Painted, but not saved."
+        assert ["The disk is full" in note.message for note in driver.app._notifications] == [True]
+        assert driver.screen.history.pictures == gallery.newest() and len(gallery.newest()) == 1
+
+
+async def test_a_long_fault_shows_its_hint_on_the_smallest_screen(gallery: Gallery) -> None:
+    fault = CheckpointNotFound("a very long reason " * 60, hint="Name another folder.")
+    async with running(gallery, FakeEngine(fault=fault)) as driver:
+        await driver.press("x", "f5")
+        await driver.done()
+        assert "Name another folder." in driver.screen_text()
+        assert "F3" in driver.screen.status.content.plain
+
+
+async def test_a_seed_that_is_typed_is_the_one_that_paints(gallery: Gallery) -> None:
+    async with running(gallery) as driver:
+        driver.screen.form.rows["seed"].control.focus()
+        await driver.press("4", "2")
+        assert driver.field("seed_mode") == "fixed"
+        await driver.press("shift+f6", "x", "f5")
+        await driver.done()
+        assert driver.engine.requests[0].seed == 42
+
+
+async def test_the_home_of_nobody_as_a_model_is_a_fault_and_no_end(gallery: Gallery) -> None:
+    async with running(gallery) as driver:
+        driver.put("checkpoint_dir", "~m")
+        await driver.press("x", "f5")
+        await driver.done()
+        assert str(driver.engine.requests[0].checkpoint_dir).endswith("/~m")
+
+
+async def test_pictures_that_are_read_late_come_below_those_of_this_session(gallery: Gallery) -> None:
+    keep(gallery)
+    async with running(gallery) as driver:
+        old = driver.screen.history.pictures
+        await driver.press("x", "f5")
+        await driver.done()
+        driver.screen.history.put_earlier(gallery.newest())
+        assert driver.screen.history.pictures == gallery.newest() == [*gallery.newest()[:1], *old]
+
+
+@pytest.mark.parametrize(
+    ("text", "width", "line"),
+    [
+        ("snow over\na  pine forest", 30, "snow over a pine forest"),
+        ("snow over a pine forest", 16, "snow over a…"),
+        ("snow over a pine forest", 10, "snow over…"),
+        ("a" * 200, 10, "aaaaaaaaa…"),
+        ("満月の夜の山と海", 16, "満月の夜の山と海"),
+        ("満月の夜の山と海", 9, "満月の夜…"),
+        ("満月の夜の山と海", 8, "満月の…"),
+    ],
+)
+def test_a_prompt_is_cut_to_the_cells_that_it_takes(text: str, width: int, line: str) -> None:
+    assert shortened(text, width) == line
+    assert cell_len(line) <= width
+
+
+async def test_size_and_seed_stand_in_line_whatever_the_prompt(gallery: Gallery) -> None:
+    for day, prompt in enumerate(("山" * 90, "a" * 200, "short"), 1):
+        keep(gallery, GenerationRequest(prompt=prompt, seed=5), day)
+    async with running(gallery, size=(120, 40)) as driver:
+        rows = [row(picture, 70) for picture in driver.screen.history.pictures]
+        assert {line.cell_length for line in rows} == {70}
+        assert all(line.plain.rstrip().endswith("seed 5") for line in rows)
 
 
 async def test_a_warning_becomes_a_note(gallery: Gallery) -> None:
@@ -325,8 +408,10 @@ async def test_f1_shows_every_key_and_setting_and_closes_again(gallery: Gallery)
         await driver.press("f1")
         assert isinstance(driver.app.screen, HelpScreen)
         text = driver.screen_text()
-        for word in ("F5", "Ctrl+G", "F9", "Ctrl+X", "F6", "Shift+F6", "F3", "Ctrl+P", "Ctrl+Q", "Precision"):
-            assert word in text
+        for key in ("F5", "Ctrl+G", "F9", "Ctrl+X", "F6", "Shift+F6", "F3", "Ctrl+P", "Ctrl+Q"):
+            assert key in text
+        for field in FORM_FIELDS:
+            assert field.label in text
         assert str(gallery.root)[:20] in text and "/log/file" in text
         await driver.press("f1")
         assert driver.app.screen is driver.screen

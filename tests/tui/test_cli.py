@@ -22,6 +22,8 @@ from flux_tui import __main__ as tui_main
 from flux_tui.metadata import read_record
 from tests.tui.fakes import FakeEngine
 
+ROOT = Path(__file__).parents[2]
+
 
 @pytest.fixture
 def engine(monkeypatch: pytest.MonkeyPatch) -> FakeEngine:
@@ -178,7 +180,7 @@ def test_the_app_without_a_terminal_says_what_to_do(capsys: pytest.CaptureFixtur
 
 def test_a_warning_of_the_engine_is_a_note_on_stderr(engine: FakeEngine, capsys: pytest.CaptureFixture[str]) -> None:
     engine.warnings = ("The prompt was cut by 12 tokens.",)
-    assert cli.paint(arguments(), lambda _: []) == 0
+    assert cli.paint(arguments(), lambda: None, lambda _: []) == 0
     assert "note: The prompt was cut by 12 tokens." in capsys.readouterr().err
 
 
@@ -266,7 +268,7 @@ def test_on_a_terminal_there_is_a_bar_with_stages_steps_and_pace(tmp_path: Path)
 
 def test_pictures_ready_is_what_save_is_given(engine: FakeEngine) -> None:
     given: list[PicturesReady] = []
-    assert cli.paint(arguments("--batch-size", "3"), lambda ready: given.append(ready) or []) == 0
+    assert cli.paint(arguments("--batch-size", "3"), lambda: None, lambda ready: given.append(ready) or []) == 0
     assert len(given[0].images) == 3
 
 
@@ -348,7 +350,52 @@ def test_an_output_that_is_a_folder_is_said_before_anything_is_painted(
 ) -> None:
     assert engine_main.main(["--prompt", "a hill", "--output", str(tmp_path)]) == 1
     assert capsys.readouterr().err == f"error: {tmp_path} is a folder. Give the name of a file.\n"
+    assert engine_main.main(["--prompt", "a hill", "--output", str(tmp_path / "a.jpg")]) == 1
+    assert capsys.readouterr().err == "error: a.jpg would be a PNG all the same. Give a name that ends in .png.\n"
+    (tmp_path / "file").write_text("")
+    assert tui_main.main(["--gallery", str(tmp_path / "file"), "generate", "--prompt", "a hill"]) == 1
+    assert "could not be written" in capsys.readouterr().err
     assert engine.requests == []
+
+
+def test_a_tilde_is_the_home_folder_and_nobodys_home_is_none(
+    engine: FakeEngine, own_home: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    assert engine_main.main(["--prompt", "a hill", "--output=~/a.png"]) == 0
+    assert (own_home / "a.png").exists()
+    assert tui_main.main(["--gallery", "~nobody-at-all", "generate", "--prompt", "a hill"]) == 0
+    assert list((tmp_path / "~nobody-at-all").rglob("*.png"))
+    assert cli.request_from(arguments("--checkpoint-dir", "~nobody-at-all/x")).checkpoint_dir == str(
+        tmp_path / "~nobody-at-all" / "x"
+    )
+
+
+@pytest.mark.parametrize(
+    ("shell", "status", "complaint"),
+    [
+        ("{program} | true", 0, ""),
+        ("{program} > /dev/full", 1, "error: {output} written, but stdout cannot be: No space left on device"),
+    ],
+)
+def test_a_stdout_that_takes_nothing_is_no_traceback(tmp_path: Path, shell: str, status: int, complaint: str) -> None:
+    output = tmp_path / "a.png"
+    program = f"{sys.executable} -m tests.tui.fake_generate --prompt hill --output {output}"
+    line = "set -o pipefail; " + shell.format(program=program)
+    done = subprocess.run(["bash", "-c", line], capture_output=True, text=True, timeout=60, cwd=ROOT)
+    said = done.stderr.splitlines()
+    assert (done.returncode, [text for text in said if "error" in text or "Exception" in text]) == (
+        status,
+        [complaint.format(output=output)] if complaint else [],
+    )
+    assert output.exists() and "Traceback" not in done.stderr
+
+
+def test_a_closed_stderr_leaves_stdout_to_the_path(tmp_path: Path) -> None:
+    output = tmp_path / "a.png"
+    program = f"{sys.executable} -m tests.tui.fake_generate --prompt hill --output {output} 2>&-"
+    done = subprocess.run(["bash", "-c", program], capture_output=True, text=True, timeout=60, cwd=ROOT)
+    assert (done.returncode, done.stdout) == (0, f"{output}\n")
 
 
 def test_a_python_warning_is_a_note_too(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import fields
+from pathlib import Path
 
 import pytest
 
@@ -17,6 +18,7 @@ from flux_tui.settings import (
     size_presets,
     texts_of,
 )
+from flux_tui.widgets.settings_form import FORM_FIELDS
 
 REQUEST = GenerationRequest(
     prompt="p", negative_prompt="n", width=192, seed=7, integrator="heun", sigma_shift=1.5, checkpoint_dir="/models/x"
@@ -27,7 +29,9 @@ def test_every_part_of_a_request_but_the_prompt_is_a_field() -> None:
     assert {field.name for field in FIELDS} == {field.name for field in fields(GenerationRequest)} - {"prompt"}
 
 
-@pytest.mark.parametrize("request_", [REQUEST, GenerationRequest(prompt="p")])
+@pytest.mark.parametrize(
+    "request_", [REQUEST, GenerationRequest(prompt="p"), GenerationRequest(prompt="p", guidance_scale=3.1234567)]
+)
 def test_a_request_survives_its_fields(request_: GenerationRequest) -> None:
     values, faults = parse_all(texts_of(request_))
     assert not faults
@@ -64,6 +68,15 @@ def test_empty_means_the_default_where_there_is_one() -> None:
 
 def test_a_home_folder_is_found(own_home: object) -> None:
     assert parse("checkpoint_dir", "~/flux") == f"{own_home}/flux"
+
+
+def test_the_home_of_nobody_is_a_folder_like_any_other(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    assert parse("checkpoint_dir", "~nobody-at-all/flux") == f"{tmp_path}/~nobody-at-all/flux"
+
+
+def test_every_help_fits_the_status_line_of_the_smallest_screen() -> None:
+    assert [field.label for field in FORM_FIELDS if len(f"{field.label}: {field.help}") > 76] == []
 
 
 def test_defaults_and_presets_follow_the_model() -> None:
