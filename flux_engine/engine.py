@@ -5,6 +5,8 @@ from __future__ import annotations
 import time
 from collections.abc import Generator, Iterator
 from contextlib import contextmanager
+from dataclasses import replace
+from typing import cast
 
 import jax
 import numpy as np
@@ -13,7 +15,7 @@ from flux_engine.errors import NumericalError
 from flux_engine.generation import FluxConditionedNetwork, denoising_states
 from flux_engine.loader import FluxModelLoader
 from flux_engine.preview import latent_rgb
-from flux_engine.request import Event, GenerationRequest, PicturesReady, RGBImage, Stage, StageStarted, StepDone
+from flux_engine.request import DType, Event, GenerationRequest, PicturesReady, RGBImage, Stage, StageStarted, StepDone
 from flux_engine.sampling.denoiser import DenoiserState
 from flux_engine.sampling.latents import unpack
 
@@ -61,7 +63,8 @@ class Engine:
                 hint="Try dtype float32; if that does not help, the checkpoint is damaged.",
             )
         yield PicturesReady(
-            request=request,
+            # "auto" may be another type elsewhere, and the picture another one
+            request=replace(request, dtype=cast(DType, loader.dtype.name)),
             images=tuple(_rgb(np.round(image * 255).astype(np.uint8)) for image in images),
             seconds=clock.seconds,
             model_name=loader.model_name,

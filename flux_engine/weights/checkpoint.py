@@ -52,7 +52,7 @@ NETWORKS: dict[Component, Callable[..., Network]] = {
 }
 
 BATCH_BYTES = 64 * 2**20  # read at once, beside what is already on the device; a block may be larger
-NAMES_SHOWN = 6
+NAMES_SHOWN = 3
 LAYOUT_HINT = "A checkpoint has transformer/ vae/ clip_text/ t5_text/, each with state/ and config.json."
 DAMAGED_HINT = "Copy or download this component again."
 
