@@ -11,14 +11,14 @@ import contextlib
 import os
 import sys
 import warnings
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, NoReturn, Protocol, get_args
 
-from flux_engine.display import progress_on_stderr
-from flux_engine.errors import CheckpointError, CheckpointNotFound, FluxError, OutputError, RequestError
+from flux_engine.display import progress_on_stderr, say
+from flux_engine.errors import FluxError, OutputError, RequestError
 from flux_engine.request import (
     DType,
     Event,
@@ -29,15 +29,10 @@ from flux_engine.request import (
     StageStarted,
     defaults_for,
 )
+from flux_engine.weights.hub import download
 
 DONE, FAILED, BAD_REQUEST, INTERRUPTED = 0, 1, 2, 130
 DEFAULT_OUTPUT = Path("flux_output.png")
-HUB_FILES = [
-    "*/config.json",
-    "*/state/*",
-    "tokenizer/*",
-    "tokenizer_2/*",
-]  # this layout, and no other weights beside it
 
 
 class EngineLike(Protocol):
@@ -74,7 +69,7 @@ def add_checkpoint_dir(parser: argparse._ActionsContainer, default: str | None =
     """Give a parser the flag that names a model."""
     parser.add_argument(
         "--checkpoint-dir",
-        type=lambda text: str(absolute(_named(text))),
+        type=lambda text: str(absolute(text)),
         metavar="DIR",
         default=default,
         help="an Orbax checkpoint folder (default: the demo model)",
@@ -82,13 +77,16 @@ def add_checkpoint_dir(parser: argparse._ActionsContainer, default: str | None =
 
 
 def absolute(path: str) -> Path:
-    """The path from the root, `~` replaced; a `~name` of nobody stays as it is."""
-    return Path(os.path.expanduser(path)).absolute()
+    """An argument's path from the root, `~` replaced; a `~name` of nobody stays as it is."""
+    try:
+        return Path(os.path.expanduser(_named(path))).absolute()
+    except OSError as error:
+        raise argparse.ArgumentTypeError(f"the current folder is gone ({error.strerror})") from None
 
 
 def _named(text: str) -> str:
-    if not text:  # an unset shell variable must not mean the demo model
-        raise argparse.ArgumentTypeError("empty; leave it out for the demo model")
+    if not text:  # an unset shell variable must not mean the demo model, or the current folder
+        raise argparse.ArgumentTypeError("empty; leave it out for the default")
     return text
 
 
@@ -126,15 +124,16 @@ def add_request_arguments(parser: argparse.ArgumentParser, checkpoint_dir: str |
 
 
 def request_from(arguments: argparse.Namespace) -> GenerationRequest:
-    """The request that parsed arguments ask for; `--hf-repo` is downloaded, or found in its cache.
+    """The request that parsed arguments ask for, but for a model on the Hub, which is not downloaded yet.
 
     Raises:
-        RequestError: a value is out of range.
-        CheckpointError: the repository cannot be had.
+        RequestError: a value is out of range, or two models are named.
     """
+    if arguments.checkpoint_dir and arguments.hf_repo:  # one before the verb, one after it
+        raise RequestError("--checkpoint-dir and --hf-repo each name a model.", hint="Leave one out.")
     defaults = defaults_for(arguments.checkpoint_dir or arguments.hf_repo)
     names = ("width", "height", "num_steps", "guidance_scale")
-    request = GenerationRequest(
+    return GenerationRequest(
         prompt=arguments.prompt,
         negative_prompt=arguments.negative_prompt,
         true_cfg_scale=arguments.true_cfg_scale,
@@ -147,35 +146,6 @@ def request_from(arguments: argparse.Namespace) -> GenerationRequest:
         checkpoint_dir=arguments.checkpoint_dir,
         **{name: getattr(defaults if getattr(arguments, name) is None else arguments, name) for name in names},
     )
-    if arguments.hf_repo is None:
-        return request
-    return replace(request, checkpoint_dir=download(arguments.hf_repo))  # last: a bad request downloads nothing
-
-
-def download(repo: str) -> str:
-    """The local folder of a checkpoint on the Hugging Face Hub; its files go into the Hub's ordinary cache.
-
-    Raises:
-        RequestError: `repo` is no name of a repository.
-        CheckpointError: huggingface_hub is not installed, or the repository is gated, missing or out of reach.
-    """
-    try:
-        from huggingface_hub import errors, snapshot_download
-    except ImportError:
-        raise CheckpointError("--hf-repo needs huggingface_hub.", hint="pip install huggingface_hub") from None
-    try:
-        return snapshot_download(repo, allow_patterns=HUB_FILES)
-    except errors.HFValidationError:
-        raise RequestError(f"{repo!r} is no repository name; expected OWNER/NAME.") from None
-    except errors.GatedRepoError:
-        hint = "Accept its terms on huggingface.co, then run 'hf auth login'."
-        raise CheckpointError(f"{repo} is gated.", hint=hint) from None
-    except errors.RepositoryNotFoundError:
-        hint = "Check the name; a private one needs 'hf auth login'."
-        raise CheckpointNotFound(f"{repo} is not on the Hub.", hint=hint) from None
-    except (OSError, errors.HfHubHTTPError, errors.LocalEntryNotFoundError) as error:
-        hint = "Check the network, or name a folder with --checkpoint-dir."
-        raise CheckpointError(f"{repo} could not be downloaded: {_first_line(error)}", hint=hint) from None
 
 
 def paint_to_file(arguments: argparse.Namespace) -> int:
@@ -186,7 +156,7 @@ def paint_to_file(arguments: argparse.Namespace) -> int:
 def paint(
     arguments: argparse.Namespace,
     check: Callable[[], None],
-    save: Callable[[PicturesReady], Sequence[Path]],
+    save: Callable[[PicturesReady], Iterable[Path]],
     make_engine: Callable[[], EngineLike] | None = None,
 ) -> int:
     """Paint the request in `arguments`, showing progress on stderr and the saved paths on stdout.
@@ -194,43 +164,53 @@ def paint(
     Args:
         arguments: what a parser with `add_request_arguments` made.
         check: raises an OutputError when `save` will not be able to write, so that nothing is painted in vain.
-        save: writes the pictures and says where.
+        save: writes the pictures and yields where, one by one.
         make_engine: makes the engine; the real one if None.
 
     Returns:
         The exit status: 0 done, 1 failed, 2 a request that cannot be painted, 130 interrupted.
     """
-    notes: list[str] = []
-    if sys.stderr is None:  # closed by the caller (2>&-): print would turn to stdout
-        sys.stderr = open(os.devnull, "w")  # noqa: SIM115
+    _replace_closed_streams()
+    saved: list[Path] = []
+    status = DONE
     try:
         request = request_from(arguments)
         check()
-        with progress_on_stderr() as show, _warnings_as(notes):
+        if arguments.hf_repo is not None:  # a bad request downloads nothing
+            request = replace(request, checkpoint_dir=download(arguments.hf_repo))
+        with _warnings_as_notes(), progress_on_stderr() as show:
             engine = make_engine() if make_engine else _real_engine(arguments.verbose_loading)
             ready = _painted(engine, request, show)
             show(StageStarted("saving"))
-            paths = save(ready)
+            saved.extend(save(ready))
+        for warning in ready.warnings:
+            say(f"note: {warning}")
     except RequestError as error:
-        return _complain(f"{error} {error.hint}", BAD_REQUEST)
+        status = _complain(f"{error} {error.hint}", BAD_REQUEST)
     except FluxError as error:
-        return _complain(f"{error} {error.hint}", FAILED)
+        status = _complain(f"{error} {error.hint}", FAILED)
     except KeyboardInterrupt:
-        return _complain("interrupted", INTERRUPTED)
+        status = _complain("interrupted", INTERRUPTED)
     except Exception as error:
         if arguments.verbose_loading:
             raise
         hint = "Run again with --verbose-loading for the details."
-        return _complain(f"unexpected {type(error).__name__}: {_first_line(error)} {hint}", FAILED)
-    for note in (*notes, *ready.warnings):
-        print(f"note: {note}", file=sys.stderr)
-    return _print_paths(paths)
+        status = _complain(f"unexpected {type(error).__name__}: {_first_line(error)} {hint}", FAILED)
+    return _print_paths(saved) or status
+
+
+def _replace_closed_streams() -> None:
+    """A stream that the caller closed (`2>&-`) is None in Python, and print would turn to stdout."""
+    for name in ("stdout", "stderr"):
+        if getattr(sys, name) is None:
+            setattr(sys, name, open(os.devnull, "w"))  # noqa: SIM115
 
 
 def _print_paths(paths: Sequence[Path]) -> int:
+    """Write paths to stdout as the bytes that they are; the exit status."""
     try:
-        for path in paths:
-            print(path)
+        sys.stdout.flush()
+        sys.stdout.buffer.writelines(os.fsencode(path) + b"\n" for path in paths)
         sys.stdout.flush()
     except OSError as error:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # Python would try again when it ends
@@ -243,17 +223,17 @@ def _print_paths(paths: Sequence[Path]) -> int:
 
 def check_output(output: Path) -> None:
     """Raises OutputError when no PNG can be written to `output`; its folder is made."""
-    from flux_engine.png import check_folder
+    from flux_engine.png import check_file
 
-    if output.is_dir():
-        raise OutputError(f"{output} is a folder.", hint="Give the name of a file.")
     if output.suffix.lower() not in ("", ".png"):
         raise OutputError(f"{output.name} would be a PNG all the same.", hint="Give a name that ends in .png.")
-    check_folder(output.parent)
+    check_file(output)
 
 
-def save_to(output: Path, ready: PicturesReady) -> list[Path]:
+def save_to(output: Path, ready: PicturesReady) -> Iterator[Path]:
     """Write the pictures to one file, or to `name_00.png`, `name_01.png`, ... for a batch; older files are replaced.
+
+    Yields each path once its file is there.
 
     Raises:
         OutputError: a file cannot be written.
@@ -266,15 +246,18 @@ def save_to(output: Path, ready: PicturesReady) -> list[Path]:
         paths = [output.with_name(f"{output.stem}_{place:02}{output.suffix}") for place in range(len(records))]
     for path, image, record in zip(paths, ready.images, records, strict=True):
         write_file(path, encode_png(image, record), replace=True)
-    return paths
+        yield path
 
 
 @contextlib.contextmanager
-def _warnings_as(notes: list[str]) -> Iterator[None]:
-    """Collect what would be printed as warnings, each with a line of code."""
+def _warnings_as_notes() -> Iterator[None]:
+    """Say Python's warnings when the block ends, however it ends, without the line of code that gave them."""
     with warnings.catch_warnings(record=True) as caught:
-        yield
-    notes += [str(warning.message) for warning in caught]
+        try:
+            yield
+        finally:
+            for warning in caught:
+                say(f"note: {warning.message}")
 
 
 def _real_engine(verbose: bool) -> EngineLike:
@@ -293,7 +276,7 @@ def _painted(engine: EngineLike, request: GenerationRequest, show: Callable[[Eve
 
 
 def _complain(text: str, status: int) -> int:
-    print(f"error: {' '.join(text.split())}", file=sys.stderr)
+    say(f"error: {' '.join(text.split())}")
     return status
 
 

@@ -23,11 +23,17 @@ def progress_on_stderr() -> Iterator[Callable[[Event], None]]:
         yield show
 
 
+def say(text: str) -> None:
+    """A line on stderr; that nobody takes it is no reason to lose a picture."""
+    with contextlib.suppress(OSError):
+        print(text, file=sys.stderr, flush=True)
+
+
 def _plain_line(event: Event) -> None:
     if isinstance(event, StageStarted):
-        print(f"{event.stage}  {event.detail}".rstrip(), file=sys.stderr, flush=True)
+        say(f"{event.stage}  {event.detail}".rstrip())
     elif isinstance(event, StepDone) and (event.step == event.num_steps or event.step % 10 == 0):
-        print(f"denoising  {event.step}/{event.num_steps}", file=sys.stderr, flush=True)
+        say(f"denoising  {event.step}/{event.num_steps}")
 
 
 @contextlib.contextmanager

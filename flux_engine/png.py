@@ -13,6 +13,7 @@ import json
 import os
 import re
 import secrets
+import stat
 import tempfile
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
@@ -161,7 +162,7 @@ def write_file(path: Path, data: bytes, *, replace: bool) -> bool:
     """
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        temporary = path.parent / f".{path.stem}-{secrets.token_hex(4)}.tmp"
+        temporary = path.parent / f".{secrets.token_hex(8)}.tmp"
         try:
             with open(temporary, "xb") as file:
                 file.write(data)
@@ -174,6 +175,23 @@ def write_file(path: Path, data: bytes, *, replace: bool) -> bool:
     except OSError as error:
         raise _output_error(path, error) from error
     return done
+
+
+def check_file(path: Path) -> None:
+    """Make sure that `write_file` can write `path`, and would replace nothing but a file.
+
+    Raises:
+        OutputError: it cannot.
+    """
+    try:
+        replaces_a_file = stat.S_ISREG(path.stat().st_mode)
+    except FileNotFoundError:
+        replaces_a_file = True
+    except OSError as error:
+        raise _output_error(path, error) from error
+    if not replaces_a_file:
+        raise OutputError(f"{path} is there and is no file.", hint="Give the name of a file.")
+    check_folder(path.parent)
 
 
 def check_folder(folder: Path) -> None:

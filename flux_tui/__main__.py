@@ -8,11 +8,12 @@ from __future__ import annotations
 import argparse
 import os
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from flux_engine import cli
+from flux_engine.display import say
 from flux_engine.request import PicturesReady
 from flux_tui import paths
 
@@ -58,12 +59,16 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 def generate(arguments: argparse.Namespace) -> int:
     """Paint one request without the app; stdout gets the paths of its pictures."""
-    from flux_tui.gallery import Gallery
+    from flux_tui.gallery import BatchNotSaved, Gallery
 
     gallery = Gallery(arguments.gallery)
 
-    def save(ready: PicturesReady) -> list[Path]:
-        return [picture.path for picture in gallery.save(ready)]
+    def save(ready: PicturesReady) -> Iterator[Path]:
+        try:
+            yield from (picture.path for picture in gallery.save(ready))
+        except BatchNotSaved as error:
+            yield from (picture.path for picture in error.saved)
+            raise
 
     if arguments.output is not None:
         return cli.paint_to_file(arguments)
@@ -80,8 +85,9 @@ def run_app(
         checkpoint_dir: the model to start with; None is the demo model.
         make_engine: makes the engine in the worker's thread; the real one if None.
     """
-    if not (sys.stdin.isatty() and sys.stderr.isatty()):
-        print("flux-tui: the app needs a terminal; 'flux-tui generate' does not.", file=sys.stderr)
+    streams = (sys.stdin, sys.stdout, sys.stderr)
+    if None in streams or not (sys.stdin.isatty() and sys.stderr.isatty()):
+        say("flux-tui: the app needs a terminal; 'flux-tui generate' does not.")
         return 1
     from flux_tui.app import FluxApp
     from flux_tui.gallery import Gallery

@@ -7,6 +7,7 @@ Knows file names and PNG headers; knows no screen and no engine.
 
 from __future__ import annotations
 
+import os
 import re
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -18,6 +19,7 @@ from flux_engine.png import PictureRecord, check_folder, encode_png, records_of,
 from flux_engine.request import PicturesReady
 from flux_tui.metadata import read_record
 
+DAY_FORMAT = "%Y-%m-%d"
 DAY = re.compile(r"\d{4}-\d{2}-\d{2}")
 NAME = re.compile(r"(?P<time>\d{6})-(?P<n>\d+)-(?P<seed>\d+)\.png")
 MAX_LISTED = 2000  # one OptionList stays quick up to here
@@ -57,8 +59,10 @@ class Gallery:
         self.root = root
 
     def check(self) -> None:
-        """Raises OutputError when no picture can be saved here; makes the folder."""
+        """Raises OutputError when no picture can be saved here today; makes the folder."""
         check_folder(self.root)
+        if os.path.lexists(today := self.root / datetime.now().astimezone().strftime(DAY_FORMAT)):
+            check_folder(today)
 
     def save(self, ready: PicturesReady, now: datetime | None = None) -> tuple[SavedPicture, ...]:
         """Write the pictures of a batch, each with its record inside.
@@ -73,7 +77,7 @@ class Gallery:
         now = now or datetime.now().astimezone()
         created_at = now.astimezone(UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
         stem = now.strftime("%H%M%S")
-        folder = self.root / now.strftime("%Y-%m-%d")
+        folder = self.root / now.strftime(DAY_FORMAT)
         saved: list[SavedPicture] = []
         for image, record in zip(ready.images, records_of(ready, created_at), strict=True):
             data = encode_png(image, record)

@@ -17,10 +17,11 @@ import pytest
 from flux_engine import __main__ as engine_main
 from flux_engine import cli
 from flux_engine.errors import CheckpointNotFound, FluxError
-from flux_engine.request import DEMO_DEFAULTS, FLUX_DEFAULTS, Event, GenerationRequest, PicturesReady
+from flux_engine.request import DEMO_DEFAULTS, FLUX_DEFAULTS, Event, GenerationRequest, PicturesReady, StageStarted
+from flux_engine.weights.hub import download
 from flux_tui import __main__ as tui_main
 from flux_tui.metadata import read_record
-from tests.tui.fakes import FakeEngine
+from tests.tui.fakes import FakeEngine, fill_up_after
 
 ROOT = Path(__file__).parents[2]
 
@@ -208,20 +209,29 @@ def test_a_repository_that_cannot_be_had_is_a_clear_error(
 
     monkeypatch.setattr(huggingface_hub, "snapshot_download", refuse)
     with pytest.raises(kind, match=text) as raised:
-        cli.request_from(arguments("--hf-repo", "owner/name"))
+        download("owner/name")
     assert raised.value.hint
 
 
 def test_a_repository_becomes_its_local_folder_and_a_bad_request_downloads_nothing(
-    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+    engine: FakeEngine, monkeypatch: pytest.MonkeyPatch, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     asked: list[str] = []
     monkeypatch.setattr(cli, "download", lambda repo: asked.append(repo) or "/cache/owner/name")
-    request = cli.request_from(arguments("--hf-repo", "owner/name"))
-    assert (request.checkpoint_dir, request.width) == ("/cache/owner/name", FLUX_DEFAULTS.width)
-    assert engine_main.main(["--prompt", "a", "--hf-repo", "owner/name", "--width", "3"]) == 2
+    flags = ["--prompt", "a", "--hf-repo", "owner/name"]
+    for bad, complaint in (
+        (["--width", "3"], "error: width"),
+        (["--output", str(tmp_path)], "is there and is no file"),
+    ):
+        assert engine_main.main([*flags, *bad]) != 0
+        assert complaint in capsys.readouterr().err
+    assert asked == []
+    assert engine_main.main([*flags, "--width", "64", "--output", str(tmp_path / "a.png")]) == 0
+    [request] = engine.requests
+    assert (request.checkpoint_dir, request.height) == ("/cache/owner/name", FLUX_DEFAULTS.height)
+    assert tui_main.main(["--checkpoint-dir", "/one", "generate", *flags]) == 2
+    assert "each name a model" in capsys.readouterr().err
     assert asked == ["owner/name"]
-    assert "error: width" in capsys.readouterr().err
 
 
 def test_a_name_that_is_no_repository_is_a_bad_request(capsys: pytest.CaptureFixture[str]) -> None:
@@ -337,21 +347,26 @@ def test_a_model_may_be_named_before_the_verb_or_after_it(
     assert [request.checkpoint_dir for request in engine.requests] == ["/one", "/one", None]
 
 
-@pytest.mark.parametrize("flag", ["--checkpoint-dir", "--hf-repo"])
-def test_an_empty_name_is_not_the_demo_model(flag: str, capsys: pytest.CaptureFixture[str]) -> None:
+@pytest.mark.parametrize("flag", ["--checkpoint-dir", "--hf-repo", "--gallery", "--output"])
+def test_an_empty_name_is_none(flag: str, capsys: pytest.CaptureFixture[str]) -> None:
     with pytest.raises(SystemExit) as caught:
         tui_main.main(["generate", "--prompt", "a hill", flag, ""])
     assert caught.value.code == 2
-    assert "empty; leave it out for the demo model" in capsys.readouterr().err
+    assert "empty; leave it out for the default" in capsys.readouterr().err
 
 
 def test_an_output_that_is_a_folder_is_said_before_anything_is_painted(
     engine: FakeEngine, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     assert engine_main.main(["--prompt", "a hill", "--output", str(tmp_path)]) == 1
-    assert capsys.readouterr().err == f"error: {tmp_path} is a folder. Give the name of a file.\n"
+    assert capsys.readouterr().err == f"error: {tmp_path} is there and is no file. Give the name of a file.\n"
     assert engine_main.main(["--prompt", "a hill", "--output", str(tmp_path / "a.jpg")]) == 1
     assert capsys.readouterr().err == "error: a.jpg would be a PNG all the same. Give a name that ends in .png.\n"
+    os.mkfifo(tmp_path / "pipe")
+    assert engine_main.main(["--prompt", "a hill", "--output", str(tmp_path / "pipe")]) == 1
+    assert "pipe is there and is no file" in capsys.readouterr().err
+    assert engine_main.main(["--prompt", "a hill", "--output", str(tmp_path / ("a" * 300))]) == 1
+    assert "could not be written: File name too long" in capsys.readouterr().err
     (tmp_path / "file").write_text("")
     assert tui_main.main(["--gallery", str(tmp_path / "file"), "generate", "--prompt", "a hill"]) == 1
     assert "could not be written" in capsys.readouterr().err
@@ -371,14 +386,14 @@ def test_a_tilde_is_the_home_folder_and_nobodys_home_is_none(
     )
 
 
-@pytest.mark.parametrize(
-    ("shell", "status", "complaint"),
-    [
-        ("{program} | true", 0, ""),
-        ("{program} > /dev/full", 1, "error: {output} written, but stdout cannot be: No space left on device"),
-    ],
-)
-def test_a_stdout_that_takes_nothing_is_no_traceback(tmp_path: Path, shell: str, status: int, complaint: str) -> None:
+FULL = "error: {output} written, but stdout cannot be: No space left on device"
+SHELLS = [("{program} | true", 0, ""), ("{program} >&-", 0, "")]
+if Path("/dev/full").exists():  # Linux has it
+    SHELLS += [("{program} > /dev/full", 1, FULL), ("{program} 2> /dev/full", 0, "")]
+
+
+@pytest.mark.parametrize(("shell", "status", "complaint"), SHELLS)
+def test_a_stream_that_takes_nothing_loses_no_picture(tmp_path: Path, shell: str, status: int, complaint: str) -> None:
     output = tmp_path / "a.png"
     program = f"{sys.executable} -m tests.tui.fake_generate --prompt hill --output {output}"
     line = "set -o pipefail; " + shell.format(program=program)
@@ -391,6 +406,38 @@ def test_a_stdout_that_takes_nothing_is_no_traceback(tmp_path: Path, shell: str,
     assert output.exists() and "Traceback" not in done.stderr
 
 
+def test_a_path_beyond_the_terminals_encoding_is_printed_as_it_is(tmp_path: Path) -> None:
+    output = tmp_path / "café.png"
+    argv = [sys.executable, "-m", "tests.tui.fake_generate", "--prompt", "hill", "--output", str(output)]
+    environment = {**os.environ, "PYTHONIOENCODING": "ascii"}
+    done = subprocess.run(argv, capture_output=True, timeout=60, cwd=ROOT, env=environment)
+    assert (done.returncode, done.stdout) == (0, os.fsencode(output) + b"\n")
+
+
+@pytest.mark.parametrize("to", ["--output", "--gallery"])
+def test_what_was_saved_of_a_batch_is_named_before_the_fault(
+    engine: FakeEngine, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], to: str
+) -> None:
+    fill_up_after(2, monkeypatch)
+    flags = ["--prompt", "a hill", "--batch-size", "3", to, str(tmp_path / "out")]
+    assert tui_main.main(["generate", *flags]) == 1
+    out, err = capsys.readouterr()
+    assert [Path(path).exists() for path in out.splitlines()] == [True, True]
+    assert "No space left on device" in err.splitlines()[-1]
+
+
+def test_a_folder_that_is_gone_is_no_place(tmp_path: Path) -> None:
+    command = f"mkdir {tmp_path}/gone && cd {tmp_path}/gone && rmdir {tmp_path}/gone && {sys.executable} -m flux_engine"
+    done = subprocess.run(
+        ["bash", "-c", f"{command} --prompt hill --output a.png"],
+        capture_output=True,
+        text=True,
+        timeout=60,
+        env={**os.environ, "PYTHONPATH": str(ROOT)},
+    )
+    assert done.returncode == 2 and "the current folder is gone" in done.stderr and "Traceback" not in done.stderr
+
+
 def test_a_closed_stderr_leaves_stdout_to_the_path(tmp_path: Path) -> None:
     output = tmp_path / "a.png"
     program = f"{sys.executable} -m tests.tui.fake_generate --prompt hill --output {output} 2>&-"
@@ -398,16 +445,18 @@ def test_a_closed_stderr_leaves_stdout_to_the_path(tmp_path: Path) -> None:
     assert (done.returncode, done.stdout) == (0, f"{output}\n")
 
 
-def test_a_python_warning_is_a_note_too(
+def test_a_python_warning_is_a_note_even_before_a_fault(
     monkeypatch: pytest.MonkeyPatch, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     class WarningEngine(FakeEngine):
         def generate(self, request: GenerationRequest) -> Iterator[Event]:
             warnings.warn("ignored 3 norm scales", stacklevel=1)
-            yield from super().generate(request)
+            yield StageStarted("loading")
+            raise CheckpointNotFound("No folder there.")
 
     monkeypatch.setattr(cli, "_real_engine", lambda verbose: WarningEngine())
     with warnings.catch_warnings():
         warnings.simplefilter("default")
-        assert engine_main.main(["--prompt", "a hill", "--output", str(tmp_path / "a.png")]) == 0
-    assert capsys.readouterr().err.splitlines()[-1] == "note: ignored 3 norm scales"
+        assert engine_main.main(["--prompt", "a hill", "--output", str(tmp_path / "a.png")]) == 1
+    notes = ["note: ignored 3 norm scales", "error: No folder there."]
+    assert capsys.readouterr().err.splitlines()[-2:] == notes

@@ -91,6 +91,14 @@ def test_a_gallery_inside_a_file_is_refused_with_a_hint(tmp_path: Path) -> None:
     assert "Choose another folder" in raised.value.hint
 
 
+def test_a_gallery_is_checked_down_to_the_folder_of_the_day(gallery: Gallery) -> None:
+    gallery.check()
+    assert list(gallery.root.iterdir()) == []
+    (gallery.root / f"{datetime.now().astimezone():%Y-%m-%d}").write_text("")
+    with pytest.raises(OutputError, match="could not be written"):
+        gallery.check()
+
+
 def test_a_folder_that_may_not_be_written_is_refused(gallery: Gallery, monkeypatch: pytest.MonkeyPatch) -> None:
     def denied(*_: object, **__: object) -> None:
         raise PermissionError(errno.EACCES, os.strerror(errno.EACCES))
