@@ -14,6 +14,7 @@ import numpy as np
 from flux_engine.errors import NumericalError
 from flux_engine.generation import FluxConditionedNetwork, denoising_states
 from flux_engine.loader import FluxModelLoader
+from flux_engine.precision import resolve_dtype
 from flux_engine.preview import latent_rgb
 from flux_engine.request import DType, Event, GenerationRequest, PicturesReady, RGBImage, Stage, StageStarted, StepDone
 from flux_engine.sampling.denoiser import DenoiserState
@@ -73,7 +74,8 @@ class Engine:
 
     def _load_model(self, request: GenerationRequest, clock: _Clock) -> Generator[Event, None, FluxModelLoader]:
         """The loader of the request's model; another model's memory is freed first."""
-        wanted = (request.checkpoint_dir, request.dtype)
+        # resolved: a picture's own record names what "auto" was, and recalling it must not read the model again
+        wanted = (request.checkpoint_dir, resolve_dtype(request.dtype, jax.devices()[0]).name)
         if self._loader is not None and self._loaded == wanted:
             return self._loader
         yield StageStarted("loading", "model")

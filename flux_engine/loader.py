@@ -178,7 +178,7 @@ class FluxModelLoader:
             RequestError: the shape is another one, or a size lies between tokens.
         """
         _check_shape("images", images, "B H W C", self.vae_config.in_channels)
-        _, height, width, _ = images.shape
+        _, height, width, _ = np.shape(images)
         token_grid(height, width, self.vae_config.downsampling)
         graphdef, state = self.load("vae")
         images = jax.device_put(jnp.asarray(images, jnp.float32), self.device)

@@ -174,7 +174,7 @@ def test_closing_between_steps_stops_there(
 
 @pytest.mark.parametrize("after", range(1, len(FIRST) + 1))
 def test_closing_at_any_stage_leaves_a_usable_engine(
-    checkpoint: Path, request_for: Callable[..., GenerationRequest], after: int
+    checkpoint: Path, request_for: Callable[..., GenerationRequest], after: int, no_garbage_collection: None
 ) -> None:
     engine = Engine()
     events = engine.generate(request_for(num_steps=1))
@@ -275,3 +275,14 @@ def test_values_that_are_not_numbers_are_no_picture(
     with pytest.raises(NumericalError, match="values that are not numbers") as caught:
         list(Engine().generate(request_for(checkpoint_dir=str(spoiled))))
     assert "float32" in caught.value.hint
+
+
+def test_a_picture_is_painted_again_from_its_own_record_without_loading(
+    request_for: Callable[..., GenerationRequest],
+) -> None:
+    engine = Engine()
+    *_, first = engine.generate(request_for(dtype="auto"))
+    assert isinstance(first, PicturesReady) and first.request.dtype in ("float32", "bfloat16")
+    again = list(engine.generate(first.request))
+    assert stages(again) == LATER
+    assert np.array_equal(pixels(again[-1]), pixels(first))
