@@ -7,12 +7,12 @@ number here (initialisers, dropout, class names) are ignored, as they are in the
 from __future__ import annotations
 
 import json
-import math
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, fields
 from typing import Any, ClassVar, Self
 
 from flux_engine.errors import ConfigError
+from flux_engine.request import is_number
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -46,7 +46,7 @@ def _coerce(cls: type[NetworkConfig], name: str, value: Any, default: Any) -> An
     kind = type(default)
     if kind is tuple and isinstance(value, list | tuple) and all(type(item) is int for item in value):
         return tuple(value)
-    if kind is float and type(value) in (int, float) and math.isfinite(value):
+    if kind is float and type(value) in (int, float) and is_number(value):
         return float(value)
     if kind is not float and type(value) is kind:
         return value

@@ -8,7 +8,7 @@
     │   ├── CheckpointNotFound   the folder, or one of its parts, is not there
     │   ├── CheckpointCorrupt    it is there, but empty, truncated or not Orbax
     │   └── WeightsMismatch      its leaves are not the leaves that its config promises
-    ├── NumericalError           a picture with values that are not finite
+    ├── NumericalError           a picture with values that are not numbers
     └── OutputError              a picture that could not be written
 
 Every message says what was got and what was expected; `hint` says the next move.
@@ -65,7 +65,7 @@ class WeightsMismatch(CheckpointError):
 
 
 class NumericalError(FluxError, ArithmeticError):
-    """Weights, settings or precision led to values that are not finite."""
+    """Weights, settings or precision led to values that are not numbers."""
 
 
 class OutputError(FluxError, OSError):

@@ -122,7 +122,7 @@ def check_sampling(num_steps: int, seed: int, batch_size: int, sigma_shift: floa
     _check_int("num_steps", num_steps, 1, MAX_STEPS)
     _check_int("seed", seed, 0, MAX_SEED)
     _check_int("batch_size", batch_size, 1, MAX_BATCH)
-    if sigma_shift is not None and not (_is_number(sigma_shift) and sigma_shift > 0):
+    if sigma_shift is not None and not (is_number(sigma_shift) and sigma_shift > 0):
         raise RequestError(f"sigma_shift is {sigma_shift!r}; expected a number above 0.", hint="Leave it out.")
 
 
@@ -154,7 +154,7 @@ def _check_size(name: str, value: int) -> None:
 
 
 def _check_number(name: str, value: float, low: float) -> None:
-    if not _is_number(value) or value < low:
+    if not is_number(value) or value < low:
         raise RequestError(f"{name} is {value!r}; expected a number of at least {low:g}.")
 
 
@@ -163,8 +163,12 @@ def is_whole(value: object) -> bool:
     return not isinstance(value, bool) and isinstance(value, Integral)
 
 
-def _is_number(value: object) -> bool:
-    return not isinstance(value, bool) and isinstance(value, Real) and math.isfinite(value)
+def is_number(value: object) -> bool:
+    """Whether it is a finite number, Python's or NumPy's; True and False are none."""
+    try:
+        return not isinstance(value, bool) and isinstance(value, Real) and math.isfinite(float(value))
+    except OverflowError:  # Python's whole numbers go beyond every float
+        return False
 
 
 @dataclass(frozen=True)
