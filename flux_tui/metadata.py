@@ -29,9 +29,10 @@ from flux_engine.request import (
 SIGNATURE = b"\x89PNG\r\n\x1a\n"
 MAX_CHUNK_BYTES = 4 * 1024 * 1024  # a longer text is no request; ComfyUI graphs stay below 1 MB
 MAX_CHUNKS = 64
+MAX_LINE = 8192
 
 _UNPRINTABLE = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f\ud800-\udfff]")
-_SETTING = re.compile(r'\s*(\w[\w \-/]+):\s*("(?:\\.|[^\\"])+"|[^,]*)(?:,|$)')
+_SETTING = re.compile(r'\s*(\w[\w \-/]{1,60}):\s*("(?:\\.|[^\\"])+"|[^,]*)(?:,|$)')
 _INTEGRATORS = {name.lower(): key for key, name in SAMPLER_NAMES.items()}
 
 
@@ -121,7 +122,7 @@ def record_from_json(text: str) -> PictureRecord | None:
 def record_from_parameters(text: str) -> PictureRecord | None:
     """The record in another tool's `parameters` text, fitted into the bounds of a request; None when there is none."""
     lines = harmless(text).strip().split("\n")
-    pairs = _SETTING.findall(lines[-1])
+    pairs = _SETTING.findall(lines[-1][:MAX_LINE])  # the pattern is not linear
     if len(pairs) < 3:
         return None
     prompt, _, negative = "\n".join(lines[:-1]).partition("Negative prompt:")

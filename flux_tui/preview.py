@@ -65,6 +65,9 @@ def read_image(path: str) -> RGBImage:
     """
     from PIL import Image
 
-    with Image.open(path) as file:
-        picture = file.convert("RGB")
+    try:
+        with Image.open(path) as file:
+            picture = file.convert("RGB")
+    except Image.DecompressionBombError as error:
+        raise OSError(f"{path} is too large: {error}") from error
     return RGBImage(picture.width, picture.height, picture.tobytes())

@@ -16,6 +16,7 @@ from textual.binding import BindingType
 from textual.containers import Vertical
 from textual.screen import Screen
 from textual.widgets import Footer
+from textual.worker import get_current_worker
 
 from flux_engine.errors import RequestError
 from flux_engine.request import GenerationRequest, PicturesReady, RGBImage, StageStarted, StepDone
@@ -184,17 +185,19 @@ class MainScreen(Screen[None]):
     @work(thread=True, exclusive=True, exit_on_error=False, group="picture")
     def _load(self, picture: SavedPicture) -> None:
         try:
-            image = read_image(str(picture.path))
+            image: RGBImage | None = read_image(str(picture.path))
         except (OSError, ValueError):
-            self.app.call_from_thread(
-                self.stage.say_fault, "Not shown", f"{picture.path} cannot be read.", "Was it moved or deleted?"
-            )
-            return
-        self.app.call_from_thread(self._show_loaded, image, _facts(picture.record.request, picture.path.name))
+            image = None
+        if not get_current_worker().is_cancelled:  # by a later choice
+            self.app.call_from_thread(self._show_loaded, image, picture)
 
-    def _show_loaded(self, image: RGBImage, facts: tuple[str, ...]) -> None:
-        if self._job is None:
-            self.stage.show(image, facts)
+    def _show_loaded(self, image: RGBImage | None, picture: SavedPicture) -> None:
+        if self._job is not None:
+            return
+        if image is None:
+            self.stage.say_fault("Not shown", f"{picture.path} cannot be read.", "Was it moved or deleted?")
+        else:
+            self.stage.show(image, _facts(picture.record.request, picture.path.name))
 
     # News from the worker
 

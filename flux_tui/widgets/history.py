@@ -74,7 +74,9 @@ class History(OptionList):
 
     def add(self, pictures: Iterable[SavedPicture]) -> None:
         """Put new pictures, given in the order they were saved, on top."""
-        self.put([*reversed(list(pictures)), *self.pictures])
+        new = list(pictures)
+        paths = {picture.path for picture in new}
+        self.put([*reversed(new), *(picture for picture in self.pictures if picture.path not in paths)])
 
     def on_resize(self, event: events.Resize) -> None:
         if event.size.width != self._width:
