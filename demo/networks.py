@@ -14,6 +14,7 @@ from flux_engine.configs import CLIPTextConfig, T5Config, TransformerConfig
 from flux_engine.models.clip_text import CLIPTextEncoder
 from flux_engine.models.t5_encoder import T5Encoder
 from flux_engine.models.transformer import FluxTransformer2D, rope_table
+from flux_engine.precision import resolve_dtype
 from flux_engine.sampling.latents import image_ids, text_ids
 from flux_engine.tokenizers import CLIPTokenizer, T5Tokenizer
 
@@ -61,6 +62,8 @@ class Painter(nnx.Module):
         self.clip_text = CLIPTextEncoder(clip, rngs=rngs)
         self.t5_text = T5Encoder(t5, rngs=rngs)
         _start_gently(self)
+        if resolve_dtype("auto", jax.devices()[0]) == jnp.bfloat16:
+            _multiply_in_bfloat16(self)
 
     def text(self, ids: jax.Array) -> tuple[jax.Array, jax.Array]:
         """Sequence [B, T, D] and pooled vector [B, D] of ids [B, 2, T]."""
@@ -73,6 +76,49 @@ class Painter(nnx.Module):
         B, rows, columns, C = x.shape
         v = self.transformer(x.reshape(B, rows * columns, C), *text, t, rope, guidance)
         return v.reshape(x.shape)
+
+
+def _multiply_in_bfloat16(painter: Painter) -> None:
+    """Linear layers round the operands of their products, and nothing else: elementwise bfloat16 is slow on a CPU."""
+    for _, part in nnx.iter_graph(painter):
+        if isinstance(part, nnx.Linear):
+            part.dot_general = _linear_product
+
+
+def _linear_product(x: jax.Array, kernel: jax.Array, *_, **__) -> jax.Array:
+    return _product(x.reshape(-1, x.shape[-1]), kernel).reshape(*x.shape[:-1], kernel.shape[-1])
+
+
+@jax.custom_vjp
+def _product(x: jax.Array, kernel: jax.Array) -> jax.Array:
+    """float32 [N, D] @ [D, M] with operands rounded to bfloat16.
+
+    XLA on a CPU takes its slow path for a transposed operand, and for products of three axes; flat operands whose
+    transposes are really copied make a training step 1.4 times faster.
+    """
+    return _rounded_product(x.astype(jnp.bfloat16), kernel.astype(jnp.bfloat16))
+
+
+def _product_forward(x: jax.Array, kernel: jax.Array) -> tuple[jax.Array, tuple[jax.Array, jax.Array]]:
+    rounded = (x.astype(jnp.bfloat16), kernel.astype(jnp.bfloat16))
+    return _rounded_product(*rounded), rounded
+
+
+def _product_backward(rounded: tuple[jax.Array, jax.Array], grad: jax.Array) -> tuple[jax.Array, jax.Array]:
+    x, kernel = rounded
+    grad = grad.astype(jnp.bfloat16)
+    return _rounded_product(grad, _transposed_copy(kernel)), _rounded_product(_transposed_copy(x), grad)
+
+
+_product.defvjp(_product_forward, _product_backward)
+
+
+def _rounded_product(a: jax.Array, b: jax.Array) -> jax.Array:
+    return jnp.dot(a, b, preferred_element_type=jnp.float32)
+
+
+def _transposed_copy(matrix: jax.Array) -> jax.Array:
+    return jax.lax.optimization_barrier(matrix.T.reshape(-1)).reshape(matrix.shape[::-1])
 
 
 def demo_rope(rows: int, columns: int) -> tuple[np.ndarray, np.ndarray]:

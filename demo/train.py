@@ -22,7 +22,7 @@ from demo.train_tokenizers import train_tokenizers
 from demo.train_vae import train_vae
 
 SEED = 0
-CROP_STEPS, FULL_STEPS, FLOW_STEPS, GUIDANCE_STEPS = 3000, 400, 2000, 300
+CROP_STEPS, FULL_STEPS, FLOW_STEPS, GUIDANCE_STEPS = 3000, 400, 3600, 400
 
 
 def stages(work: Path, out: Path) -> dict[str, tuple[Path, Callable[[], None]]]:
@@ -42,7 +42,7 @@ def stages(work: Path, out: Path) -> dict[str, tuple[Path, Callable[[], None]]]:
             work / "guidance.done",
             lambda: distil_guidance(work, Tokens(work), steps=GUIDANCE_STEPS, seed=SEED),
         ),
-        "checkpoint": (out / "transformer" / "config.json", lambda: publish(work, out)),
+        "checkpoint": (work / "checkpoint.done", lambda: publish(work, out)),
     }
 
 
@@ -58,7 +58,10 @@ def main() -> None:
     parser.add_argument("--only", help="one stage, even if it is done")
     args = parser.parse_args()
     args.work.mkdir(parents=True, exist_ok=True)
-    for name, (done, make) in stages(args.work, args.out).items():
+    todo = stages(args.work, args.out)
+    if args.only and args.only not in todo:
+        parser.error(f"--only: got {args.only!r}, expected one of {', '.join(todo)}")
+    for name, (done, make) in todo.items():
         if args.only != name and (args.only or done.exists()):
             continue
         started = time.monotonic()

@@ -33,7 +33,7 @@ DISTILLATION_RATE = 5e-4
 EMPTY_SHARE = 0.1
 TIME_SHIFT = FluxTimer(1, use_dynamic_shift=True, image_seq_len=64).mu
 # Share of the steps and pictures a step for each of TRAIN_SHAPES: a step costs about the same for all.
-SHAPE_SHARES = (0.78, 0.08, 0.08, 0.06)
+SHAPE_SHARES = (0.66, 0.10, 0.13, 0.11)
 BATCH_SIZES = (32, 24, 24, 16)
 
 
