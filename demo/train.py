@@ -22,7 +22,7 @@ from demo.train_tokenizers import train_tokenizers
 from demo.train_vae import train_vae
 
 SEED = 0
-CROP_STEPS, FULL_STEPS, FLOW_STEPS, GUIDANCE_STEPS = 3000, 400, 3600, 400
+CROP_STEPS, FULL_STEPS, FLOW_STEPS, GUIDANCE_STEPS = 3000, 400, 3600, 600
 
 
 def stages(work: Path, out: Path) -> dict[str, tuple[Path, Callable[[], None]]]:

@@ -29,7 +29,7 @@ from flux_engine.sampling.latents import pack
 from flux_engine.sampling.timers import FluxTimer
 
 LEARNING_RATE = 1.5e-3
-DISTILLATION_RATE = 5e-4
+DISTILLATION_RATE = 2.5e-4
 EMPTY_SHARE = 0.1
 TIME_SHIFT = FluxTimer(1, use_dynamic_shift=True, image_seq_len=64).mu
 # Share of the steps and pictures a step for each of TRAIN_SHAPES: a step costs about the same for all.
@@ -181,7 +181,7 @@ def _distillation_step(graphdef, optimizer, training: Training, teacher, empty, 
         return jnp.mean(jnp.square(got - wanted) / (1 + 0.25 * (scale - 1)))
 
     value, grads = jax.value_and_grad(loss)(training.params)
-    return training.apply(grads, optimizer, ema_decay=0.99), value
+    return training.apply(grads, optimizer, ema_decay=0.995), value
 
 
 def _validation(graphdef, work: Path, tokens: Tokens) -> Callable:
