@@ -157,7 +157,6 @@ def paint(
     arguments: argparse.Namespace,
     check: Callable[[], None],
     save: Callable[[PicturesReady], Iterable[Path]],
-    make_engine: Callable[[], EngineLike] | None = None,
 ) -> int:
     """Paint the request in `arguments`, showing progress on stderr and the saved paths on stdout.
 
@@ -165,7 +164,6 @@ def paint(
         arguments: what a parser with `add_request_arguments` made.
         check: raises an OutputError when `save` will not be able to write, so that nothing is painted in vain.
         save: writes the pictures and yields where, one by one.
-        make_engine: makes the engine; the real one if None.
 
     Returns:
         The exit status: 0 done, 1 failed, 2 a request that cannot be painted, 130 interrupted.
@@ -179,8 +177,7 @@ def paint(
         if arguments.hf_repo is not None:  # a bad request downloads nothing
             request = replace(request, checkpoint_dir=download(arguments.hf_repo))
         with _warnings_as_notes(), progress_on_stderr() as show:
-            engine = make_engine() if make_engine else _real_engine(arguments.verbose_loading)
-            ready = _painted(engine, request, show)
+            ready = _painted(_real_engine(arguments.verbose_loading), request, show)
             show(StageStarted("saving"))
             saved.extend(save(ready))
         for warning in ready.warnings:

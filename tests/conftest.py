@@ -1,4 +1,4 @@
-"""What JAX must be told before anything imports it. Imports nothing heavy: the app's tests need no array."""
+"""What JAX and Hypothesis must be told before any test. Imports nothing heavy: the app's tests need no array."""
 
 from __future__ import annotations
 
@@ -6,9 +6,13 @@ import os
 from collections.abc import Iterator
 
 import pytest
+from hypothesis import HealthCheck, settings
 
 os.environ.setdefault("JAX_PLATFORMS", "cpu")
 os.environ["JAX_NUMPY_RANK_PROMOTION"] = "raise"  # shapes that only happen to fit are errors
+# A busy machine is no fault of the program: nothing is timed.
+settings.register_profile("untimed", deadline=None, suppress_health_check=[HealthCheck.too_slow])
+settings.load_profile("untimed")
 
 
 @pytest.fixture(scope="module")
