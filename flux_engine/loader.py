@@ -110,13 +110,14 @@ class FluxModelLoader:
         """Encode the prompt and bind it to the transformer.
 
         Args:
+            prompt: an empty one is allowed here, as in diffusers: the model's picture of nothing in particular.
             negative_prompt: used with `true_cfg_scale` above 1, at the cost of a second pass a step; else it has no
                 effect, and a warning says so.
             guidance_scale: the embedded guidance; models without a guidance embedding ignore it.
             height, width: pixels, multiples of 16.
 
         Raises:
-            RequestError: a size is no multiple of 16, a scale guides nowhere, or the prompt is blank.
+            RequestError: a size is no multiple of 16, a scale guides nowhere, or a prompt is no text.
             CheckpointError: weights cannot be read.
         """
         check_prompts(prompt, negative_prompt)

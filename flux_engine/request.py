@@ -90,6 +90,8 @@ class GenerationRequest:
 
     def __post_init__(self) -> None:
         check_prompts(self.prompt, self.negative_prompt)
+        if not self.prompt.strip():
+            raise RequestError("The prompt is empty.", hint="Say in a few words what to paint.")
         for name in ("width", "height"):
             _check_size(name, getattr(self, name))
         check_sampling(self.num_steps, self.seed, self.batch_size, self.sigma_shift)
@@ -107,14 +109,12 @@ class GenerationRequest:
 
 
 def check_prompts(prompt: str, negative_prompt: str | None) -> None:
-    """Refuse a prompt that is blank, and text that is none."""
+    """Refuse what is no text."""
     for name, text in (("prompt", prompt), ("negative prompt", "" if negative_prompt is None else negative_prompt)):
         if not isinstance(text, str):
             raise RequestError(f"The {name} is {text!r}; expected text.")
         if any("\ud800" <= sign <= "\udfff" for sign in text):  # what Python makes of bytes that are not UTF-8
             raise RequestError(f"The {name} is not UTF-8: {text!r}.", hint="Set a UTF-8 locale, or type it anew.")
-    if not prompt.strip():
-        raise RequestError("The prompt is empty.", hint="Say in a few words what to paint.")
 
 
 def check_sampling(num_steps: int, seed: int, batch_size: int, sigma_shift: float | None) -> None:

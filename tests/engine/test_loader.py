@@ -88,7 +88,6 @@ def test_a_network_knows_its_grid_and_type(tiny_loader: FluxModelLoader) -> None
         ({"width": "48"}, "width is '48'; expected a whole number of pixels"),
         ({"guidance_scale": float("nan")}, "guidance_scale is nan; expected a number of at least 0"),
         ({"true_cfg_scale": 0.5}, "true_cfg_scale is 0.5; expected a number of at least 1"),
-        ({"prompt": " "}, "The prompt is empty"),
         ({"prompt": None}, "The prompt is None; expected text"),
         ({"negative_prompt": 3}, "The negative prompt is 3; expected text"),
     ],
@@ -169,6 +168,10 @@ def test_pictures_have_the_size_that_was_asked_for(tiny_loader: FluxModelLoader)
     images = np.asarray(tiny_loader.decode_latents(paint(prepare(tiny_loader))))
     assert images.shape == (1, HEIGHT, WIDTH, 3) and images.dtype == np.float32
     assert images.min() >= 0 and images.max() <= 1 and images.std() > 0.05
+
+
+def test_an_empty_prompt_is_a_prompt(tiny_loader: FluxModelLoader) -> None:
+    assert not np.allclose(latents_of(tiny_loader, ""), latents_of(tiny_loader), atol=1e-3)
 
 
 def test_another_size_compiles_the_transformer_once_for_all_steps(tiny_loader: FluxModelLoader) -> None:
