@@ -6,6 +6,7 @@ The only file of this package that knows rich, and it imports it when a bar is d
 from __future__ import annotations
 
 import contextlib
+import os
 import sys
 import time
 from collections.abc import Callable, Iterator
@@ -25,8 +26,10 @@ def progress_on_stderr() -> Iterator[Callable[[Event], None]]:
 
 def say(text: str) -> None:
     """A line on stderr; that nobody takes it is no reason to lose a picture."""
-    with contextlib.suppress(OSError):
+    try:
         print(text, file=sys.stderr, flush=True)
+    except OSError:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stderr.fileno())  # Python would try again when it ends
 
 
 def _plain_line(event: Event) -> None:

@@ -397,7 +397,8 @@ def test_a_stream_that_takes_nothing_loses_no_picture(tmp_path: Path, shell: str
     output = tmp_path / "a.png"
     program = f"{sys.executable} -m tests.tui.fake_generate --prompt hill --output {output}"
     line = "set -o pipefail; " + shell.format(program=program)
-    done = subprocess.run(["bash", "-c", line], capture_output=True, text=True, timeout=60, cwd=ROOT)
+    buffered = {name: value for name, value in os.environ.items() if name != "PYTHONUNBUFFERED"}
+    done = subprocess.run(["bash", "-c", line], capture_output=True, text=True, timeout=60, cwd=ROOT, env=buffered)
     said = done.stderr.splitlines()
     assert (done.returncode, [text for text in said if "error" in text or "Exception" in text]) == (
         status,
