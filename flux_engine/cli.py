@@ -15,20 +15,12 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any, NoReturn, Protocol, get_args
+from typing import Any, NoReturn, Protocol
 
 from flux_engine.display import progress_on_stderr, say
 from flux_engine.errors import FluxError, OutputError, RequestError
-from flux_engine.request import (
-    DType,
-    Event,
-    GenerationRequest,
-    Integrator,
-    Noise,
-    PicturesReady,
-    StageStarted,
-    defaults_for,
-)
+from flux_engine.fields import FIELDS, MODEL_FIELDS, Field, default_values, text_of
+from flux_engine.request import Event, GenerationRequest, PicturesReady, StageStarted
 from flux_engine.weights.hub import download
 
 DONE, FAILED, BAD_REQUEST, INTERRUPTED = 0, 1, 2, 130
@@ -103,24 +95,23 @@ def add_request_arguments(parser: argparse.ArgumentParser, checkpoint_dir: str |
         "--hf-repo", type=_named, metavar="OWNER/NAME", help="a checkpoint in this layout on the Hugging Face Hub"
     )
     parser.add_argument("--prompt", required=True, help="what to paint")
-    parser.add_argument("--negative-prompt", help="what to stay away from; works with --true-cfg-scale above 1")
-    parser.add_argument("--height", type=int, help="pixels, a multiple of 16 (default: the model's)")
-    parser.add_argument("--width", type=int, help="pixels, a multiple of 16 (default: the model's)")
-    parser.add_argument("--num-steps", type=int, help="steps of the integrator (default: the model's)")
-    parser.add_argument(
-        "--sigma-shift", type=float, help="a fixed shift of the schedule (default: it follows the size)"
-    )
-    parser.add_argument("--guidance-scale", type=float, help="embedded guidance (default: the model's)")
-    parser.add_argument("--true-cfg-scale", type=float, default=1.0, help="real guidance; 1 is off (default: 1)")
-    parser.add_argument("--seed", type=int, default=0, help="0 to 4294967295 (default: 0)")
-    parser.add_argument("--batch-size", type=int, default=1, help="pictures painted together (default: 1)")
-    parser.add_argument("--integrator", choices=get_args(Integrator), default="euler", help="default: euler")
-    parser.add_argument("--noise", choices=get_args(Noise), default="jax", help="whose random numbers (default: jax)")
-    parser.add_argument(
-        "--dtype", choices=get_args(DType), default="auto", help="precision (default: the faster one here)"
-    )
+    for field in FIELDS:
+        if field.name != "checkpoint_dir":
+            _add_field(parser, field)
     parser.add_argument("--output", type=absolute, metavar="FILE", help="the PNG to write")
     parser.add_argument("--verbose-loading", action="store_true", help="say what is loaded, line by line, on stderr")
+
+
+def _add_field(parser: argparse.ArgumentParser, field: Field) -> None:
+    default = None if field.name in MODEL_FIELDS else getattr(GenerationRequest, field.name)
+    said = "the model's" if field.name in MODEL_FIELDS else field.blank if default is None else text_of(default)
+    parser.add_argument(
+        field.flag,
+        type={"whole": int, "number": float}.get(field.kind, str),
+        choices=[value for _, value in field.choices] or None,
+        default=default,
+        help=f"{field.help} (default: {said})",
+    )
 
 
 def request_from(arguments: argparse.Namespace) -> GenerationRequest:
@@ -131,21 +122,11 @@ def request_from(arguments: argparse.Namespace) -> GenerationRequest:
     """
     if arguments.checkpoint_dir and arguments.hf_repo:  # one before the verb, one after it
         raise RequestError("--checkpoint-dir and --hf-repo each name a model.", hint="Leave one out.")
-    defaults = defaults_for(arguments.checkpoint_dir or arguments.hf_repo)
-    names = ("width", "height", "num_steps", "guidance_scale")
-    return GenerationRequest(
-        prompt=arguments.prompt,
-        negative_prompt=arguments.negative_prompt,
-        true_cfg_scale=arguments.true_cfg_scale,
-        seed=arguments.seed,
-        batch_size=arguments.batch_size,
-        integrator=arguments.integrator,
-        sigma_shift=arguments.sigma_shift,
-        noise=arguments.noise,
-        dtype=arguments.dtype,
-        checkpoint_dir=arguments.checkpoint_dir,
-        **{name: getattr(defaults if getattr(arguments, name) is None else arguments, name) for name in names},
-    )
+    values = {field.name: getattr(arguments, field.name) for field in FIELDS}
+    for name, default in default_values(arguments.checkpoint_dir or arguments.hf_repo).items():
+        if values[name] is None:
+            values[name] = default
+    return GenerationRequest(prompt=arguments.prompt, **values)
 
 
 def paint_to_file(arguments: argparse.Namespace) -> int:

@@ -127,6 +127,7 @@ class Engine:
             sigma_shift=request.sigma_shift,
             integrator=request.integrator,
             noise=request.noise,
+            timer=request.timer,
         )
         started = time.perf_counter()
         for state in states:

@@ -14,7 +14,8 @@ import jax
 import jax.numpy as jnp
 
 from flux_engine.errors import RequestError
-from flux_engine.request import Integrator, Noise, check_choice, check_sampling
+from flux_engine.request import Integrator, Noise, check_choice, check_sampling, check_timer
+from flux_engine.request import Timer as TimerName
 from flux_engine.sampling.denoiser import Denoiser, DenoiserState, Velocity
 from flux_engine.sampling.integrators import INTEGRATORS
 from flux_engine.sampling.noise import gaussian
@@ -56,6 +57,7 @@ def run_diffuse_generation(
     sigma_shift: float | None = None,
     integrator: Integrator = "euler",
     noise: Noise = "jax",
+    timer: TimerName = "auto",
 ) -> jax.Array:
     """Latents float32 [B, height / 16, width / 16, in_channels] of finished pictures; see `denoising_states`.
 
@@ -73,6 +75,7 @@ def run_diffuse_generation(
         sigma_shift=sigma_shift,
         integrator=integrator,
         noise=noise,
+        timer=timer,
     )
     for state in states:
         latents = state.latents
@@ -90,6 +93,7 @@ def denoising_states(
     sigma_shift: float | None = None,
     integrator: Integrator = "euler",
     noise: Noise = "jax",
+    timer: TimerName = "auto",
 ) -> Iterator[DenoiserState]:
     """The same, one state a step, for callers that watch, stop or branch.
 
@@ -101,6 +105,7 @@ def denoising_states(
         sigma_shift: a fixed Möbius shift; None follows the size as the model was trained.
         integrator: "euler", "heun", "ddim" or "dpmpp_2s".
         noise: "jax", or "torch" for what PyTorch's CPU generator draws from the seed.
+        timer: "auto" for the schedule the model was trained with, "dynamic" for one shifted by size, "linear".
 
     Raises:
         RequestError: the size is not the network's, or a value is out of range.
@@ -115,15 +120,15 @@ def denoising_states(
     check_sampling(num_steps, seed, batch_size, sigma_shift)
     check_choice("integrator", integrator, tuple(INTEGRATORS))
     check_choice("noise", noise, get_args(Noise))
-    timer = _timer(conditioned_network, num_steps, sigma_shift)
-    denoiser = Denoiser(timer, INTEGRATORS[integrator])
+    check_timer(timer, sigma_shift)
+    denoiser = Denoiser(_timer(conditioned_network, num_steps, sigma_shift, timer), INTEGRATORS[integrator])
     start = denoiser.start(gaussian(noise, seed, batch_size, *grid, conditioned_network.in_channels))
     return denoiser.run(conditioned_network.network_fn, start)
 
 
-def _timer(network: FluxConditionedNetwork, num_steps: int, sigma_shift: float | None) -> Timer:
+def _timer(network: FluxConditionedNetwork, num_steps: int, sigma_shift: float | None, name: TimerName) -> Timer:
     if sigma_shift is not None:
         return FluxTimer(num_steps, shift=sigma_shift)
-    if not network.shifts_with_size:
+    if name == "linear" or (name == "auto" and not network.shifts_with_size):
         return LinearTimer(num_steps)
     return FluxTimer(num_steps, use_dynamic_shift=True, image_seq_len=network.rows * network.columns)

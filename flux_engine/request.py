@@ -20,6 +20,7 @@ from typing import Literal, get_args
 from flux_engine.errors import RequestError
 
 Integrator = Literal["euler", "heun", "ddim", "dpmpp_2s"]
+Timer = Literal["auto", "dynamic", "linear"]
 Noise = Literal["jax", "torch"]
 DType = Literal["auto", "float32", "bfloat16"]
 Stage = Literal["loading", "encoding", "denoising", "decoding", "saving"]
@@ -64,7 +65,9 @@ class GenerationRequest:
         seed: 0 to 2**32 - 1.
         batch_size: pictures painted together, 1 to 64.
         integrator: see `flux_engine.sampling.integrators`.
-        sigma_shift: a fixed Möbius shift of the schedule; None lets it follow the size as FLUX.1-dev does.
+        timer: the schedule of noise levels. "auto": as the model was trained; "dynamic": shifted by size, as
+            FLUX.1-dev's; "linear": not shifted, as FLUX.1-schnell's.
+        sigma_shift: a fixed Möbius shift in place of the timer's own; None for none.
         noise: "jax", or "torch" for the numbers PyTorch's CPU generator draws from the same seed.
         dtype: what the networks compute in; "auto" takes the faster one of this device.
         checkpoint_dir: an Orbax checkpoint folder; None is the demo model.
@@ -83,6 +86,7 @@ class GenerationRequest:
     seed: int = 0
     batch_size: int = 1
     integrator: Integrator = "euler"
+    timer: Timer = "auto"
     sigma_shift: float | None = None
     noise: Noise = "jax"
     dtype: DType = "auto"
@@ -97,6 +101,7 @@ class GenerationRequest:
         check_sampling(self.num_steps, self.seed, self.batch_size, self.sigma_shift)
         check_guidance(self.guidance_scale, self.true_cfg_scale)
         check_choice("integrator", self.integrator, get_args(Integrator))
+        check_timer(self.timer, self.sigma_shift)
         check_choice("noise", self.noise, get_args(Noise))
         check_choice("dtype", self.dtype, get_args(DType))
         for kind, names in (
@@ -130,6 +135,16 @@ def check_guidance(guidance_scale: float, true_cfg_scale: float) -> None:
     """Refuse scales that guide nowhere."""
     _check_number("guidance_scale", guidance_scale, 0.0)
     _check_number("true_cfg_scale", true_cfg_scale, 1.0)
+
+
+def check_timer(timer: str, sigma_shift: float | None) -> None:
+    """Refuse a schedule that is shifted in two ways."""
+    check_choice("timer", timer, get_args(Timer))
+    if timer != "auto" and sigma_shift is not None:
+        raise RequestError(
+            f"timer is {timer!r} and sigma_shift is {sigma_shift!r}; expected one of them.",
+            hint='Leave the shift out, or take the timer "auto".',
+        )
 
 
 def check_choice(name: str, value: str, choices: tuple[str, ...]) -> None:

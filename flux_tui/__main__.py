@@ -91,7 +91,7 @@ def run_app(
         return 1
     from flux_tui.app import FluxApp
     from flux_tui.gallery import Gallery
-    from flux_tui.terminal import output_to_log
+    from flux_tui.terminal.output import output_to_log
     from flux_tui.worker import default_engine
 
     log_path = paths.log_file()

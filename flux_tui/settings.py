@@ -1,164 +1,55 @@
-"""The settings of a picture as a table of fields: what they are called, what they accept, how text becomes a request.
-
-The bounds are the engine's own (`GenerationRequest` is asked, field by field), so no rule is written twice. Knows no
-widget.
-"""
+"""The rows of the app's form: the request's own fields, and those that help to fill them. Knows no widget."""
 
 from __future__ import annotations
 
-import os
-import secrets
-from collections.abc import Mapping
-from dataclasses import dataclass, replace
-from typing import Any, Literal, get_args
-
 from flux_engine.errors import RequestError
-from flux_engine.request import (
-    MAX_SEED,
-    DType,
-    GenerationRequest,
-    Integrator,
-    Noise,
-    RequestDefaults,
-    defaults_for,
+from flux_engine.fields import FIELD, FIELDS, Field
+from flux_engine.request import MAX_SIZE_PX, SIZE_STEP_PX
+from flux_engine.series import MAX_COUNT
+
+CUSTOM = "custom"
+RANDOM, FIXED, INCREMENT = "random", "fixed", "increment"
+
+SIZE = Field(
+    name="size",
+    label="Size",
+    kind="choice",
+    help="Sizes that suit the model; or set width and height.",
+    choices=(("Custom", CUSTOM),),
+)
+SEED_USE = Field(
+    name="seed_use",
+    label="Seed use",
+    kind="choice",
+    help="Random: always a new one. Fixed: it stays. Increment: it goes up.",
+    choices=(("Random", RANDOM), ("Fixed", FIXED), ("Increment", INCREMENT)),
+)
+COUNT = Field(
+    name="count", label="Count", kind="whole", help="Pictures queued by one key press, each with its own seed."
 )
 
-Kind = Literal["whole", "number", "text", "choice"]
-
-
-@dataclass(frozen=True, kw_only=True)
-class Field:
-    """One setting: `name` is the request's own name for it; `choices` are (label, value) pairs."""
-
-    name: str
-    label: str
-    kind: Kind
-    help: str
-    choices: tuple[tuple[str, str], ...] = ()
-    blank: str | None = None  # what an empty field means, said to the user; None: it may not be empty
-
-
-INTEGRATOR_LABELS = {"euler": "Euler", "heun": "Heun", "ddim": "DDIM", "dpmpp_2s": "DPM++ 2S"}
-
-FIELDS: tuple[Field, ...] = (
-    Field(name="width", label="Width", kind="whole", help="Pixels, a multiple of 16."),
-    Field(name="height", label="Height", kind="whole", help="Pixels, a multiple of 16."),
-    Field(name="num_steps", label="Steps", kind="whole", help="More steps: slower, finer. 1 to 1000."),
-    Field(name="guidance_scale", label="Guidance", kind="number", help="How strictly the model follows the prompt."),
-    Field(name="seed", label="Seed", kind="whole", help="The same seed and settings give the same picture."),
-    Field(name="batch_size", label="Batch", kind="whole", help="Pictures painted together, 1 to 64."),
-    Field(
-        name="integrator",
-        label="Integrator",
-        kind="choice",
-        help="Heun and DPM++ 2S ask the model twice a step.",
-        choices=tuple((INTEGRATOR_LABELS[name], name) for name in get_args(Integrator)),
-    ),
-    Field(
-        name="checkpoint_dir",
-        label="Model",
-        kind="text",
-        help="A checkpoint folder. Empty: the demo model.",
-        blank="demo model",
-    ),
-    Field(
-        name="negative_prompt",
-        label="Avoid",
-        kind="text",
-        help="What to stay away from. Works when True CFG is above 1.",
-        blank="nothing",
-    ),
-    Field(
-        name="true_cfg_scale", label="True CFG", kind="number", help="1 is off. Above 1 asks the model twice a step."
-    ),
-    Field(
-        name="sigma_shift",
-        label="Shift",
-        kind="number",
-        help="Of the noise schedule. Empty: it follows the size, as in FLUX.1-dev.",
-        blank="by size",
-    ),
-    Field(
-        name="noise",
-        label="Noise",
-        kind="choice",
-        help="Random numbers as JAX or as PyTorch draws them from the seed.",
-        choices=tuple(({"jax": "JAX", "torch": "PyTorch"}[name], name) for name in get_args(Noise)),
-    ),
-    Field(
-        name="dtype",
-        label="Precision",
-        kind="choice",
-        help="What the model computes in. Automatic takes the faster one here.",
-        choices=tuple(({"auto": "Automatic"}.get(name, name), name) for name in get_args(DType)),
-    ),
+_AFTER_SEED = FIELDS.index(FIELD["seed"]) + 1
+_AFTER_BATCH = FIELDS.index(FIELD["batch_size"]) + 1
+FORM_FIELDS = (
+    SIZE,
+    *FIELDS[:_AFTER_SEED],
+    SEED_USE,
+    *FIELDS[_AFTER_SEED:_AFTER_BATCH],
+    COUNT,
+    *FIELDS[_AFTER_BATCH:],
 )
-FIELD = {field.name: field for field in FIELDS}
-
-_VALID = GenerationRequest(prompt="a valid request to try single values in")
+"""Every row, from the top."""
 
 
-def parse(name: str, text: str) -> Any:
-    """The value that `text` means for a field.
+def parse_count(text: str) -> int:
+    """How many pictures a text asks for.
 
     Raises:
-        RequestError: it means none; the message is for the line below the field.
+        RequestError: it is no such number; the message is for the line below the field.
     """
-    field, text = FIELD[name], text.strip()
-    if not text:
-        if field.blank is not None:
-            return None
-        raise RequestError("Needs a value.")
-    value = _converted(field, text)
-    try:
-        replace(_VALID, **{name: value})
-    except RequestError as error:
-        raise RequestError(_short(name, error)) from None
-    return value
-
-
-def _converted(field: Field, text: str) -> Any:
-    if field.name == "checkpoint_dir":
-        return os.path.abspath(os.path.expanduser(text))
-    try:
-        return {"whole": int, "number": float}.get(field.kind, str)(text)
-    except ValueError:
-        raise RequestError("Needs a whole number." if field.kind == "whole" else "Needs a number.") from None
-
-
-def _short(name: str, error: RequestError) -> str:
-    """The engine's message without the field's name, which stands beside it: "Needs a multiple of 16; 128 or 144"."""
-    _, _, expected = str(error).partition("expected ")
-    nearest = error.hint.removeprefix("Nearest: ").rstrip(".") if error.hint.startswith("Nearest") else ""
-    return f"Needs {expected.rstrip('.')}" + (f": {nearest}." if nearest else ".")
-
-
-def text_of(name: str, value: Any) -> str:
-    """How a value is written in its field."""
-    if value is None:
-        return ""
-    return repr(value).removesuffix(".0") if isinstance(value, float) else str(value)
-
-
-def texts_of(request: GenerationRequest) -> dict[str, str]:
-    """Every field's text for a request."""
-    return {field.name: text_of(field.name, getattr(request, field.name)) for field in FIELDS}
-
-
-def default_texts(checkpoint_dir: str | None = None) -> dict[str, str]:
-    """Every field's text for a model's defaults."""
-    return texts_of(replace(_VALID, checkpoint_dir=checkpoint_dir, **default_values(checkpoint_dir)))
-
-
-def default_values(checkpoint_dir: str | None) -> dict[str, Any]:
-    """What a model takes where the user says nothing, by field name."""
-    defaults: RequestDefaults = defaults_for(checkpoint_dir)
-    return {
-        "width": defaults.width,
-        "height": defaults.height,
-        "num_steps": defaults.num_steps,
-        "guidance_scale": defaults.guidance_scale,
-    }
+    if not text.strip().isdecimal() or not 1 <= int(text) <= MAX_COUNT:
+        raise RequestError(f"Needs a whole number from 1 to {MAX_COUNT}.")
+    return int(text)
 
 
 def size_presets(checkpoint_dir: str | None) -> tuple[tuple[int, int], ...]:
@@ -168,18 +59,7 @@ def size_presets(checkpoint_dir: str | None) -> tuple[tuple[int, int], ...]:
     return ((1024, 1024), (1216, 832), (832, 1216), (1344, 768), (768, 1344), (512, 512))
 
 
-def parse_all(texts: Mapping[str, str]) -> tuple[dict[str, Any], dict[str, str]]:
-    """Every field's value, and the message of every field that has none, by field name."""
-    values: dict[str, Any] = {}
-    faults: dict[str, str] = {}
-    for name, text in texts.items():
-        try:
-            values[name] = parse(name, text)
-        except RequestError as error:
-            faults[name] = str(error)
-    return values, faults
-
-
-def random_seed() -> int:
-    """A seed nobody chose."""
-    return secrets.randbelow(MAX_SEED + 1)
+def snapped(side_px: int) -> int:
+    """The nearest side that a request takes: a multiple of 16, from 16 to 8192 pixels."""
+    rounded = round(side_px / SIZE_STEP_PX) * SIZE_STEP_PX
+    return min(max(rounded, SIZE_STEP_PX), MAX_SIZE_PX)

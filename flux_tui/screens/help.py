@@ -12,7 +12,7 @@ from textual.content import Content
 from textual.screen import ModalScreen
 from textual.widgets import Footer, Static
 
-from flux_tui.widgets.settings_form import FORM_FIELDS
+from flux_tui.settings import FORM_FIELDS
 
 
 class HelpScreen(ModalScreen[None]):

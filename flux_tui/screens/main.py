@@ -113,16 +113,15 @@ class MainScreen(Screen[None]):
             self.prompt.say("Say what to paint.")
             self.prompt.focus()
             return
-        values = self.form.read()
-        if values is None:
-            self.status.say("A setting needs another value; see the line below it.", "$text-error")
-            return
         try:
-            request = GenerationRequest(prompt=self.prompt.text, **values)
+            requests = self.form.requests(self.prompt.text)
         except RequestError as error:
             self.stage.say_fault("Not painted", str(error), error.hint)
             return
-        self._submit(request)
+        if not requests:
+            self.status.say("A setting needs another value; see the line below it.", "$text-error")
+        for request in requests:
+            self._submit(request)
 
     def action_cancel(self) -> None:
         """End the running job after its current step; with none running, the one that waits first."""

@@ -6,7 +6,7 @@ What a field is called and accepts stands in `flux_tui.settings`; this file is i
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any
+from typing import cast
 
 from textual import events, on
 from textual.app import ComposeResult
@@ -15,41 +15,12 @@ from textual.message import Message
 from textual.widgets import Input, Label, Select
 
 from flux_engine.errors import RequestError
+from flux_engine.fields import FIELDS, Field, default_texts, parse, parse_all, texts_of
 from flux_engine.request import GenerationRequest
-from flux_tui.settings import (
-    FIELD,
-    FIELDS,
-    Field,
-    default_texts,
-    parse,
-    parse_all,
-    random_seed,
-    size_presets,
-    texts_of,
-)
+from flux_engine.series import SeedUse, next_seed, random_seed, series
+from flux_tui.settings import COUNT, CUSTOM, FIXED, FORM_FIELDS, RANDOM, SEED_USE, SIZE, parse_count, size_presets
 
-CUSTOM = "custom"
 ASPECTS = ((1, 1), (3, 2), (2, 3), (16, 9), (9, 16))
-RANDOM, FIXED = "random", "fixed"
-SIZE = Field(
-    name="size",
-    label="Size",
-    kind="choice",
-    help="Sizes that suit the model; or set width and height.",
-    choices=(("Custom", CUSTOM),),
-)
-SEED_MODE = Field(
-    name="seed_mode",
-    label="Seed use",
-    kind="choice",
-    help="Random: a new seed for every picture. Fixed: the one above stays.",
-    choices=(("Random", RANDOM), ("Fixed", FIXED)),
-)
-
-
-_AFTER_SEED = FIELDS.index(FIELD["seed"]) + 1
-FORM_FIELDS = (SIZE, *FIELDS[:_AFTER_SEED], SEED_MODE, *FIELDS[_AFTER_SEED:])
-"""Every row of the form, from the top: the request's own fields and two that help to fill them."""
 
 
 class FieldRow(Vertical):
@@ -123,7 +94,7 @@ class SettingsForm(VerticalScroll, can_focus=False):
         self._model: str | None = checkpoint_dir  # the model whose presets and defaults are on show
         self._last = "size"
         texts = default_texts(checkpoint_dir)
-        texts |= {SIZE.name: CUSTOM, SEED_MODE.name: RANDOM}
+        texts |= {SIZE.name: CUSTOM, SEED_USE.name: RANDOM, COUNT.name: "1"}
         self.rows = {field.name: FieldRow(field, texts[field.name]) for field in FORM_FIELDS}
 
     def compose(self) -> ComposeResult:
@@ -137,20 +108,38 @@ class SettingsForm(VerticalScroll, can_focus=False):
         """What stands in every field, by its name."""
         return {field.name: str(self.rows[field.name].control.value or "") for field in FIELDS}
 
-    def read(self) -> dict[str, Any] | None:
-        """The values for a request; None when a field is wrong, which is then marked and focused.
+    def requests(self, prompt: str) -> list[GenerationRequest]:
+        """What the form asks for with this prompt; empty when a field is wrong, which is then marked and focused.
 
         A random seed is drawn here and shown in its field.
+
+        Raises:
+            RequestError: the values contradict each other.
         """
-        if self.rows["seed_mode"].control.value == RANDOM:
+        if self.seed_use == RANDOM:
             self._put("seed", str(random_seed()))
         values, faults = parse_all(self.texts)
-        for field in FIELDS:
-            self.rows[field.name].say(faults.get(field.name, ""))
+        count = 1
+        try:
+            count = parse_count(str(self.rows[COUNT.name].control.value))
+        except RequestError as error:
+            faults[COUNT.name] = str(error)
+        for name, row in self.rows.items():
+            row.say(faults.get(name, ""))
         if faults:
-            self.rows[next(iter(faults))].control.focus()
-            return None
-        return values
+            self.rows[next(name for name in self.rows if name in faults)].control.focus()
+            return []
+        asked = series(GenerationRequest(prompt=prompt, **values), count, self.seed_use)
+        if self.seed_use == RANDOM:
+            self._put("seed", str(asked[-1].seed))
+        else:
+            self._put("seed", str(next_seed(values["seed"], count, self.seed_use)))
+        return asked
+
+    @property
+    def seed_use(self) -> SeedUse:
+        """What becomes of the seed from one picture to the next."""
+        return cast(SeedUse, self.rows[SEED_USE.name].control.value)
 
     def focus_field(self) -> None:
         """Focus the field that had the focus last, or the first one."""
@@ -161,7 +150,7 @@ class SettingsForm(VerticalScroll, can_focus=False):
         for name, text in texts_of(request).items():
             self._put(name, text)
             self.rows[name].say("")
-        self._put("seed_mode", FIXED)
+        self._put(SEED_USE.name, FIXED)
         self._model = request.checkpoint_dir
         self._show_presets()
 
@@ -176,15 +165,15 @@ class SettingsForm(VerticalScroll, can_focus=False):
         row = self.rows[name]
         fault = ""
         try:
-            parse(name, event.value)
+            parse_count(event.value) if name == COUNT.name else parse(name, event.value)
         except RequestError as error:
             fault = str(error)
         if fault != row.fault:
             row.say(fault)
             if event.input.has_focus:
                 self.post_message(self.Focused(row.field, fault))
-        if name == "seed" and event.input.has_focus:  # one who types a seed wants that one
-            self._put("seed_mode", FIXED)
+        if name == "seed" and event.input.has_focus and self.seed_use == RANDOM:  # one who types a seed wants that one
+            self._put(SEED_USE.name, FIXED)
         if name in ("width", "height"):
             self._show_presets()
         if name == "checkpoint_dir":

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+from dataclasses import replace
 from typing import Any
 
 import jax
@@ -15,7 +16,7 @@ from flux_engine.errors import RequestError
 from flux_engine.sampling.denoiser import Denoiser
 from flux_engine.sampling.integrators import INTEGRATORS
 from flux_engine.sampling.noise import gaussian
-from flux_engine.sampling.timers import FluxTimer, LinearTimer
+from flux_engine.sampling.timers import FluxTimer, LinearTimer, Timer
 from tests.engine.runs import CHANNELS, COLUMNS, HEIGHT, ROWS, TOKENS, WIDTH, paint, prepare
 
 
@@ -35,6 +36,8 @@ from tests.engine.runs import CHANNELS, COLUMNS, HEIGHT, ROWS, TOKENS, WIDTH, pa
         ({"sigma_shift": -1.0}, "sigma_shift is -1.0; expected a number above 0"),
         ({"sigma_shift": "2"}, "sigma_shift is '2'"),
         ({"integrator": "rk4"}, "integrator is 'rk4'; expected one of euler, heun, ddim, dpmpp_2s"),
+        ({"timer": "cosine"}, "timer is 'cosine'; expected one of auto, dynamic, linear"),
+        ({"timer": "linear", "sigma_shift": 2.0}, "expected one of them"),
         ({"noise": "numpy"}, "noise is 'numpy'; expected one of jax, torch"),
     ],
 )
@@ -47,17 +50,24 @@ def test_what_cannot_be_sampled_is_refused_before_the_first_step(
         denoising_states(conditioned_network=network, **settings)
 
 
-@pytest.mark.parametrize("shift", [None, 1.0, 3.0])
-def test_the_schedule_follows_the_size_unless_it_is_told(tiny_loader: FluxModelLoader, shift: float | None) -> None:
-    states = denoising_states(
-        conditioned_network=prepare(tiny_loader), height=HEIGHT, width=WIDTH, num_steps=3, seed=0, sigma_shift=shift
-    )
-    timers = {
-        None: FluxTimer(3, use_dynamic_shift=True, image_seq_len=TOKENS),
-        1.0: LinearTimer(3),
-        3.0: FluxTimer(3, shift=3.0),
-    }
-    assert [state.sigma for state in states] == timers[shift].sigmas()[1:].tolist()
+@pytest.mark.parametrize(
+    ("options", "timer"),
+    [
+        ({}, FluxTimer(3, use_dynamic_shift=True, image_seq_len=TOKENS)),
+        ({"sigma_shift": 1.0}, LinearTimer(3)),
+        ({"sigma_shift": 3.0}, FluxTimer(3, shift=3.0)),
+        ({"timer": "linear"}, LinearTimer(3)),
+        ({"timer": "dynamic"}, FluxTimer(3, use_dynamic_shift=True, image_seq_len=TOKENS)),
+    ],
+)
+@pytest.mark.parametrize("trained_with_shift", [True, False])
+def test_the_schedule_is_the_models_own_unless_it_is_told(
+    tiny_loader: FluxModelLoader, options: Any, timer: Timer, trained_with_shift: bool
+) -> None:
+    network = replace(prepare(tiny_loader), shifts_with_size=trained_with_shift)
+    states = denoising_states(conditioned_network=network, height=HEIGHT, width=WIDTH, num_steps=3, seed=0, **options)
+    expected = timer if options or trained_with_shift else LinearTimer(3)
+    assert [state.sigma for state in states] == expected.sigmas()[1:].tolist()
 
 
 @pytest.mark.parametrize("integrator", sorted(INTEGRATORS))

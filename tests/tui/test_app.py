@@ -20,8 +20,8 @@ from flux_tui.app import FluxApp
 from flux_tui.gallery import Gallery
 from flux_tui.keys import APP_KEYS, SCREEN_KEYS
 from flux_tui.screens.help import HelpScreen
+from flux_tui.settings import FORM_FIELDS
 from flux_tui.widgets.history import row, shortened
-from flux_tui.widgets.settings_form import FORM_FIELDS
 from tests.tui.fakes import FakeEngine, fill_up_after, gradient
 
 WAIT_S = 30.0
@@ -258,7 +258,7 @@ async def test_a_seed_that_is_typed_is_the_one_that_paints(gallery: Gallery) -> 
     async with running(gallery) as driver:
         driver.screen.form.rows["seed"].control.focus()
         await driver.press("4", "2")
-        await driver.until(lambda: driver.field("seed_mode") == "fixed")
+        await driver.until(lambda: driver.field("seed_use") == "fixed")
         await driver.press("shift+f6", "x", "f5")
         await driver.done()
         assert driver.engine.requests[0].seed == 42
@@ -327,7 +327,7 @@ async def test_enter_on_a_history_row_puts_prompt_and_settings_back(gallery: Gal
         assert driver.screen.stage.image == gradient(192, 128)
         await driver.press("enter")
         assert driver.screen.prompt.text == OLD.prompt
-        assert [driver.field(name) for name in ("size", "num_steps", "seed", "seed_mode", "integrator")] == [
+        assert [driver.field(name) for name in ("size", "num_steps", "seed", "seed_use", "integrator")] == [
             "192x128",
             "7",
             "77",
@@ -356,12 +356,29 @@ async def test_a_random_seed_changes_and_a_fixed_one_stays(gallery: Gallery) -> 
         first, second = (request.seed for request in driver.engine.requests)
         assert first != second
         assert driver.field("seed") == str(second)
-        control = driver.screen.form.rows["seed_mode"].control
+        control = driver.screen.form.rows["seed_use"].control
         assert isinstance(control, Select)
         control.value = "fixed"
         await driver.press("f5")
         await driver.done()
         assert driver.engine.requests[2].seed == second
+
+
+async def test_a_count_queues_so_many_pictures_and_an_incremented_seed_goes_on(gallery: Gallery) -> None:
+    async with running(gallery) as driver:
+        driver.put("seed", "4294967294")
+        driver.put("count", "3")
+        control = driver.screen.form.rows["seed_use"].control
+        assert isinstance(control, Select)
+        control.value = "increment"
+        await driver.press("x", "f5")
+        await driver.done()
+        assert [request.seed for request in driver.engine.requests] == [4294967294, 4294967295, 0]
+        assert driver.field("seed") == "1"
+        driver.put("count", "none")
+        await driver.press("f5")
+        await driver.until(lambda: "from 1 to 1000" in driver.screen.form.rows["count"].fault)
+        assert len(driver.engine.requests) == 3
 
 
 async def test_a_size_preset_sets_width_and_height_and_free_numbers_make_it_custom(gallery: Gallery) -> None:

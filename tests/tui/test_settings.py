@@ -1,95 +1,37 @@
-"""Every setting is a field, every field knows what it accepts, and says so shortly."""
+"""The rows of the form: they fit, they suit the model, and they take what the request takes."""
 
 from __future__ import annotations
-
-from dataclasses import fields
-from pathlib import Path
 
 import pytest
 
 from flux_engine.errors import RequestError
 from flux_engine.request import DEMO_DEFAULTS, FLUX_DEFAULTS, GenerationRequest
-from flux_tui.settings import (
-    FIELDS,
-    default_texts,
-    parse,
-    parse_all,
-    random_seed,
-    size_presets,
-    texts_of,
-)
-from flux_tui.widgets.settings_form import FORM_FIELDS
-
-REQUEST = GenerationRequest(
-    prompt="p", negative_prompt="n", width=192, seed=7, integrator="heun", sigma_shift=1.5, checkpoint_dir="/models/x"
-)
-
-
-def test_every_part_of_a_request_but_the_prompt_is_a_field() -> None:
-    assert {field.name for field in FIELDS} == {field.name for field in fields(GenerationRequest)} - {"prompt"}
-
-
-@pytest.mark.parametrize(
-    "request_", [REQUEST, GenerationRequest(prompt="p"), GenerationRequest(prompt="p", guidance_scale=3.1234567)]
-)
-def test_a_request_survives_its_fields(request_: GenerationRequest) -> None:
-    values, faults = parse_all(texts_of(request_))
-    assert not faults
-    assert GenerationRequest(prompt="p", **values) == request_
-
-
-@pytest.mark.parametrize(
-    ("name", "text", "fault"),
-    [
-        ("width", "130", "Needs a multiple of 16: 128 or 144."),
-        ("width", "0", "Needs a whole number from 16 to 8192."),
-        ("width", "wide", "Needs a whole number."),
-        ("width", " ", "Needs a value."),
-        ("num_steps", "-1", "Needs a whole number from 1 to 1000."),
-        ("num_steps", "2.5", "Needs a whole number."),
-        ("guidance_scale", "much", "Needs a number."),
-        ("guidance_scale", "nan", "Needs a number of at least 0."),
-        ("true_cfg_scale", "0.5", "Needs a number of at least 1."),
-        ("seed", "4294967296", "Needs a whole number from 0 to 4294967295."),
-        ("batch_size", "65", "Needs a whole number from 1 to 64."),
-        ("sigma_shift", "-1", "Needs a number above 0."),
-        ("integrator", "rk4", "Needs one of euler, heun, ddim, dpmpp_2s."),
-    ],
-)
-def test_a_wrong_value_is_refused_with_what_is_needed(name: str, text: str, fault: str) -> None:
-    with pytest.raises(RequestError) as raised:
-        parse(name, text)
-    assert str(raised.value) == fault
-
-
-def test_empty_means_the_default_where_there_is_one() -> None:
-    assert [parse(name, " ") for name in ("sigma_shift", "checkpoint_dir", "negative_prompt")] == [None, None, None]
-
-
-def test_a_home_folder_is_found(own_home: object) -> None:
-    assert parse("checkpoint_dir", "~/flux") == f"{own_home}/flux"
-
-
-def test_the_home_of_nobody_is_a_folder_like_any_other(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.chdir(tmp_path)
-    assert parse("checkpoint_dir", "~nobody-at-all/flux") == f"{tmp_path}/~nobody-at-all/flux"
+from flux_tui.settings import FORM_FIELDS, parse_count, size_presets, snapped
 
 
 def test_every_help_fits_the_status_line_of_the_smallest_screen() -> None:
     assert [field.label for field in FORM_FIELDS if len(f"{field.label}: {field.help}") > 76] == []
 
 
-def test_defaults_and_presets_follow_the_model() -> None:
-    assert default_texts(None)["width"] == str(DEMO_DEFAULTS.width)
-    assert default_texts("/models/x")["num_steps"] == str(FLUX_DEFAULTS.num_steps)
+def test_every_label_fits_its_column() -> None:
+    assert [field.label for field in FORM_FIELDS if len(field.label) > 11] == []
+
+
+def test_presets_follow_the_model() -> None:
     for model, defaults in ((None, DEMO_DEFAULTS), ("/models/x", FLUX_DEFAULTS)):
         assert size_presets(model)[0] == (defaults.width, defaults.height)
         for width, height in size_presets(model):
             GenerationRequest(prompt="p", width=width, height=height)
 
 
-def test_a_random_seed_is_a_seed() -> None:
-    seeds = {random_seed() for _ in range(20)}
-    assert len(seeds) > 1
-    for seed in seeds:
-        GenerationRequest(prompt="p", seed=seed)
+@pytest.mark.parametrize(("side", "nearest"), [(1, 16), (128, 128), (135, 128), (137, 144), (99999, 8192)])
+def test_a_side_snaps_to_one_that_a_request_takes(side: int, nearest: int) -> None:
+    assert snapped(side) == nearest
+    GenerationRequest(prompt="p", width=nearest)
+
+
+@pytest.mark.parametrize("text", ["0", "-1", "1001", "", "two", "1.5"])
+def test_a_count_is_a_whole_number_of_pictures(text: str) -> None:
+    assert parse_count(" 12 ") == 12
+    with pytest.raises(RequestError, match="from 1 to 1000"):
+        parse_count(text)

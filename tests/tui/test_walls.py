@@ -24,7 +24,7 @@ def modules_after(code: str, status: int = 0) -> set[str]:
 @pytest.mark.parametrize(
     ("code", "forbidden"),
     [
-        ("import flux_tui.app, flux_tui.terminal", ARRAYS | PICTURES),
+        ("import flux_tui.app, flux_tui.terminal.output", ARRAYS | PICTURES),
         ("import flux_tui.worker, flux_tui.gallery, flux_tui.preview, flux_tui.settings", ARRAYS | SCREEN | PICTURES),
         (
             "import flux_engine, flux_engine.request, flux_engine.errors, flux_engine.configs",

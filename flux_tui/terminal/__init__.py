@@ -1,0 +1,1 @@
+"""What the app asks of the terminal beside text: its abilities, pictures, the clipboard, a call for attention."""
