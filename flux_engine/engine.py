@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Generator, Iterator
+from collections.abc import Callable, Generator, Iterator
 from contextlib import contextmanager
 from dataclasses import replace
 from typing import cast
@@ -16,9 +16,30 @@ from flux_engine.generation import FluxConditionedNetwork, denoising_states
 from flux_engine.loader import FluxModelLoader
 from flux_engine.precision import resolve_dtype
 from flux_engine.preview import latent_rgb
-from flux_engine.request import DType, Event, GenerationRequest, PicturesReady, RGBImage, Stage, StageStarted, StepDone
+from flux_engine.request import (
+    DType,
+    EngineStatus,
+    Event,
+    GenerationRequest,
+    LoadingProgress,
+    PicturesReady,
+    RGBImage,
+    Stage,
+    StageStarted,
+    StepDone,
+)
 from flux_engine.sampling.denoiser import DenoiserState
 from flux_engine.sampling.latents import unpack
+from flux_engine.weights.checkpoint import Component
+
+WORDS: dict[Component, str] = {
+    "clip_text": "CLIP text encoder",
+    "t5_text": "T5 text encoder",
+    "transformer": "transformer",
+    "vae": "autoencoder",
+}
+
+Watch = Callable[[LoadingProgress], None]
 
 
 class Engine:
@@ -33,18 +54,23 @@ class Engine:
         self._loader: FluxModelLoader | None = None
         self._loaded: tuple[str | None, str] | None = None
 
-    def generate(self, request: GenerationRequest) -> Iterator[Event]:
+    def generate(self, request: GenerationRequest, watch: Watch = lambda progress: None) -> Iterator[Event]:
         """Events of a request, in the order of `flux_engine.request`; each step's event comes when it is computed.
 
         Closing the generator stops before the next step.
+
+        Args:
+            watch: told how far the reading of weights is, while the generator cannot yield; what it raises ends the
+                reading and comes out of the generator.
 
         Raises:
             FluxError: the checkpoint or the request cannot be used.
         """
         clock = _Clock()
         loader = yield from self._load_model(request, clock)
-        yield from self._encode(loader, request, clock)
-        yield from self._load_networks(loader, clock)
+        yield from self._encode(loader, request, clock, watch)
+        yield from self._load(loader, "transformer", clock, watch)
+        yield from self._load(loader, "vae", clock, watch)
         network = loader.prepare_conditioned_network(
             request.prompt,
             request.negative_prompt,
@@ -89,28 +115,39 @@ class Engine:
             self._loaded = wanted
         return self._loader
 
-    def _encode(self, loader: FluxModelLoader, request: GenerationRequest, clock: _Clock) -> Iterator[Event]:
+    def status(self) -> EngineStatus:
+        """Where it computes, and how much of the device's memory is used."""
+        device = jax.devices()[0]
+        memory = device.memory_stats() or {}
+        return EngineStatus(
+            device=device.platform if device.platform == "cpu" else device.device_kind,
+            model_name=self._loader.model_name if self._loader else "",
+            bytes_in_use=memory.get("bytes_in_use"),
+            bytes_limit=memory.get("bytes_limit"),
+        )
+
+    def _encode(
+        self, loader: FluxModelLoader, request: GenerationRequest, clock: _Clock, watch: Watch
+    ) -> Iterator[Event]:
         """Have the loader know the prompts; nothing happens if it does already."""
         prompts = _prompts(request)
         if all(loader.knows_prompt(prompt) for prompt in prompts):
             return
         try:
-            yield StageStarted("loading", "text encoders")
-            with clock("loading"):
-                loader.load("clip_text")
-                loader.load("t5_text")
+            yield from self._load(loader, "clip_text", clock, watch)
+            yield from self._load(loader, "t5_text", clock, watch)
             yield StageStarted("encoding")
             with clock("encoding"):
                 loader.encode_prompts(prompts)
         finally:
             loader.release_text_encoders()  # also when the watcher stops here, or one of them cannot be read
 
-    def _load_networks(self, loader: FluxModelLoader, clock: _Clock) -> Iterator[Event]:
-        for component in ("transformer", "vae"):
-            if not loader.is_loaded(component):
-                yield StageStarted("loading", component)
-                with clock("loading"):
-                    loader.load(component)
+    def _load(self, loader: FluxModelLoader, component: Component, clock: _Clock, watch: Watch) -> Iterator[Event]:
+        if loader.is_loaded(component):
+            return
+        yield StageStarted("loading", WORDS[component])
+        with clock("loading"):
+            loader.load(component, lambda fraction: watch(LoadingProgress(WORDS[component], fraction)))
 
     def _denoise(
         self, loader: FluxModelLoader, network: FluxConditionedNetwork, request: GenerationRequest, clock: _Clock

@@ -33,11 +33,10 @@ from flux_engine.preview import fit_to_colour_fields, load_factors
 from flux_engine.request import DType, check_choice, check_guidance, check_prompts
 from flux_engine.sampling.denoiser import Velocity, classifier_free
 from flux_engine.sampling.latents import PATCH, image_ids, pack, text_ids, token_grid, unpack
-from flux_engine.tokenizers import CLIPTokenizer, T5Tokenizer
+from flux_engine.tokenizers import load_tokenizers
 from flux_engine.weights.checkpoint import LAYOUT_HINT, Component, load_component, read_config
 
 DEMO_CHECKPOINT = Path(__file__).parent / "demo"
-SCHNELL_T5_LENGTH = 256
 PROMPTS_KEPT = 16
 
 
@@ -90,7 +89,8 @@ class FluxModelLoader:
         self.verbose = verbose
         self.transformer_config = read_config(self.checkpoint_dir / "transformer", "transformer")
         self.vae_config = read_config(self.checkpoint_dir / "vae", "vae")
-        self.clip_tokenizer, self.t5_tokenizer = self._tokenizers()
+        guided = self.transformer_config.guidance_embeds
+        self.clip_tokenizer, self.t5_tokenizer = load_tokenizers(self.checkpoint_dir, guidance_embeds=guided)
         self._check_that_parts_fit()
         self._networks: dict[Component, tuple[nnx.GraphDef, nnx.State]] = {}
         self._encoded: OrderedDict[str, EncodedPrompt] = OrderedDict()
@@ -206,8 +206,14 @@ class FluxModelLoader:
 
     # Memory
 
-    def load(self, component: Component) -> tuple[nnx.GraphDef, nnx.State]:
-        """A network's structure and weights, read from the checkpoint if they are not on the device."""
+    def load(
+        self, component: Component, on_read: Callable[[float], None] = lambda fraction: None
+    ) -> tuple[nnx.GraphDef, nnx.State]:
+        """A network's structure and weights, read from the checkpoint if they are not on the device.
+
+        Args:
+            on_read: told the fraction of the weights that is read, above 0 to 1; what it raises ends the reading.
+        """
         if component not in self._networks:
             self._log(f"loading {component} as {self.dtype.name} onto {self.device}")
             network = load_component(
@@ -216,6 +222,7 @@ class FluxModelLoader:
                 device=self.device,
                 dtype=self.dtype,
                 param_dtype=self.dtype,
+                on_read=on_read,
             )
             self._networks[component] = nnx.split(network)
         return self._networks[component]
@@ -275,13 +282,6 @@ class FluxModelLoader:
             return _velocity(graphdef, state, latents, sigma, *embeddings, rope, np.float32(guidance_scale))
 
         return velocity
-
-    def _tokenizers(self) -> tuple[CLIPTokenizer, T5Tokenizer]:
-        clip = CLIPTokenizer.from_dir(self.checkpoint_dir / "tokenizer")
-        t5 = T5Tokenizer.from_dir(self.checkpoint_dir / "tokenizer_2")
-        if not self.transformer_config.guidance_embeds and t5.max_length > SCHNELL_T5_LENGTH:
-            t5 = T5Tokenizer.from_dir(self.checkpoint_dir / "tokenizer_2", max_length=SCHNELL_T5_LENGTH)
-        return clip, t5
 
     def _check_that_parts_fit(self) -> None:
         """Refuse parts of different models: JAX would stop in the middle, or read a table beyond its end."""

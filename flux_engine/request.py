@@ -6,7 +6,8 @@ A request is checked at birth, so an engine never meets an impossible one; event
     StageStarted("loading")* StageStarted("encoding") StageStarted("loading")* StageStarted("denoising") StepDone*
     StageStarted("decoding") PicturesReady
 
-A stage that has nothing to do (a model already loaded) is not announced. Faults are raised as `FluxError`.
+A stage that has nothing to do (a model already loaded) is not announced. Faults are raised as `FluxError`. Within
+"loading", `LoadingProgress` tells how far a network is.
 """
 
 from __future__ import annotations
@@ -208,6 +209,14 @@ class StageStarted:
 
 
 @dataclass(frozen=True)
+class LoadingProgress:
+    """Part of a network's weights is read: `fraction` is above 0 to 1; `network` is a word for a person."""
+
+    network: str
+    fraction: float
+
+
+@dataclass(frozen=True)
 class StepDone:
     """One step of the integrator is done.
 
@@ -234,4 +243,20 @@ class PicturesReady:
     warnings: tuple[str, ...] = ()
 
 
-Event = StageStarted | StepDone | PicturesReady
+Event = StageStarted | LoadingProgress | StepDone | PicturesReady
+
+
+@dataclass(frozen=True)
+class EngineStatus:
+    """Where the engine computes.
+
+    Attributes:
+        device: for a person: "cpu", "NVIDIA H100 80GB HBM3".
+        model_name: of the model in memory; "" if none is.
+        bytes_in_use, bytes_limit: of the device's memory; None where the device does not tell (a CPU).
+    """
+
+    device: str
+    model_name: str = ""
+    bytes_in_use: int | None = None
+    bytes_limit: int | None = None

@@ -24,6 +24,7 @@ from flux_engine.errors import TokenizerError
 BOS, EOS = "<|startoftext|>", "<|endoftext|>"
 END_OF_WORD = "</w>"
 UNLIMITED = 10**6  # transformers writes a model_max_length of 1e30 for "not said"
+SCHNELL_T5_LENGTH = 256
 CLIP_WORDS = r"<\|startoftext\|>|<\|endoftext\|>|'s|'t|'re|'ve|'m|'ll|'d|\p{L}+|\p{N}|[^\s\p{L}\p{N}]+"
 
 
@@ -175,6 +176,23 @@ class T5Tokenizer:
         for part in self._split(text):
             ids += [self._special[part]] if part in self._special else self._pieces.EncodeAsIds(part)
         return ids
+
+
+def load_tokenizers(checkpoint_dir: Path, *, guidance_embeds: bool) -> tuple[CLIPTokenizer, T5Tokenizer]:
+    """The two tokenizers of a checkpoint, cutting where its transformer was trained to.
+
+    Args:
+        checkpoint_dir: the folder that holds `tokenizer/` and `tokenizer_2/`.
+        guidance_embeds: the transformer's; FLUX.1-schnell has no guidance embedding, and reads 256 tokens of T5.
+
+    Raises:
+        TokenizerError: a file is missing or unreadable.
+    """
+    clip = CLIPTokenizer.from_dir(checkpoint_dir / "tokenizer")
+    t5 = T5Tokenizer.from_dir(checkpoint_dir / "tokenizer_2")
+    if not guidance_embeds and t5.max_length > SCHNELL_T5_LENGTH:
+        t5 = T5Tokenizer.from_dir(checkpoint_dir / "tokenizer_2", max_length=SCHNELL_T5_LENGTH)
+    return clip, t5
 
 
 def clip_normalizer() -> normalizers.Normalizer:

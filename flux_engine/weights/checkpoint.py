@@ -64,6 +64,7 @@ def load_component(
     device: jax.Device,
     dtype: jnp.dtype,
     param_dtype: jnp.dtype | None = None,
+    on_read: Callable[[float], None] = lambda fraction: None,
 ) -> Network:
     """Build the network that `directory` describes, its weights on `device`.
 
@@ -73,6 +74,8 @@ def load_component(
         device: where the weights go; memory needed there is the network and one block, or BATCH_BYTES.
         dtype: type to compute in.
         param_dtype: type to keep weights in; by default the stored one (the widest, if they differ).
+        on_read: called after every batch with the fraction of the weights that is on the device, above 0 to 1; what it
+            raises ends the reading.
 
     Raises:
         CheckpointNotFound: the folder, its state/ or its config.json does not exist.
@@ -87,7 +90,7 @@ def load_component(
     wanted = _stored_shapes(component, shapes)
     _compare(component, directory, wanted, stored.leaves)
     param_dtype = jnp.dtype(param_dtype or stored.widest_dtype(wanted))
-    arrays = _fill(component, stored, shapes, param_dtype, device)
+    arrays = _fill(component, stored, shapes, param_dtype, device, on_read)
     leaves = [arrays[path] for path in shapes]
     return nnx.merge(graph, jax.tree.unflatten(jax.tree.structure(abstract), leaves))
 
@@ -274,13 +277,17 @@ def _fill(
     shapes: Mapping[LeafPath, tuple[int, ...]],
     dtype: jnp.dtype,
     device: jax.Device,
+    on_read: Callable[[float], None],
 ) -> dict[LeafPath, jax.Array]:
     """All leaves on the device: those of one stack block by block into buffers made for it, the others in batches."""
     single = [path for path in shapes if not is_stacked(component, path)]
     arrays: dict[LeafPath, jax.Array] = {}
+    total, done = sum(map(math.prod, shapes.values())), 0
     for batch in _batches(single, shapes, dtype.itemsize):
         read = stored.read([stored_path(component, path) for path in batch], dtype)
         arrays |= zip(batch, jax.device_put(read, device), strict=True)
+        done += sum(math.prod(shapes[path]) for path in batch)
+        on_read(done / total)
     for stack in STACKS[component]:
         paths = [path for path in shapes if path[0] == stack]
         buffers = [jnp.zeros(shapes[path], dtype, device=device) for path in paths]
@@ -288,6 +295,8 @@ def _fill(
             read = stored.read([stored_path(component, path, block) for path in paths], dtype)
             buffers = jax.block_until_ready(_put_block(buffers, jax.device_put(read, device), block))
             del read
+            done += sum(math.prod(shapes[path][1:]) for path in paths)
+            on_read(done / total)
         arrays |= zip(paths, buffers, strict=True)
     return arrays
 

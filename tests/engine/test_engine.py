@@ -16,17 +16,18 @@ import pytest
 
 from flux_engine import Engine, FluxModelLoader, GenerationRequest, loader, run_diffuse_generation
 from flux_engine.errors import CheckpointNotFound, NumericalError, WeightsMismatch
-from flux_engine.request import Event, PicturesReady, StageStarted, StepDone
+from flux_engine.request import EngineStatus, Event, LoadingProgress, PicturesReady, StageStarted, StepDone
 from flux_engine.sampling.timers import FluxTimer
 from flux_engine.weights.checkpoint import load_component, save_component
 from tests.engine.conftest import live_bytes
 
 FIRST = [
     ("loading", "model"),
-    ("loading", "text encoders"),
+    ("loading", "CLIP text encoder"),
+    ("loading", "T5 text encoder"),
     ("encoding", ""),
     ("loading", "transformer"),
-    ("loading", "vae"),
+    ("loading", "autoencoder"),
     ("denoising", ""),
     ("decoding", ""),
 ]
@@ -141,7 +142,7 @@ def test_what_is_there_already_is_not_announced(engine: Engine, request_for: Cal
     assert list(events[-1].seconds) == ["denoising", "decoding"]
 
     new_prompt = list(engine.generate(request_for(prompt="fog", negative_prompt="a hill", true_cfg_scale=2.0)))
-    assert stages(new_prompt) == [("loading", "text encoders"), ("encoding", ""), *LATER]
+    assert stages(new_prompt) == [*FIRST[1:4], *LATER]
     assert not np.array_equal(pixels(new_prompt[-1]), pixels(events[-1]))
 
 
@@ -240,6 +241,47 @@ def test_weights_of_another_model_are_an_error_and_the_engine_goes_on(
         list(engine.generate(request_for(checkpoint_dir=str(mixed))))
     *_, ready = engine.generate(request_for())
     assert pixels(ready).std() > 10
+
+
+def test_the_watcher_hears_how_far_each_network_is(request_for: Callable[..., GenerationRequest]) -> None:
+    heard: list[LoadingProgress] = []
+    list(Engine().generate(request_for(), heard.append))
+    networks = list(dict.fromkeys(progress.network for progress in heard))
+    assert networks == [detail for stage, detail in FIRST if stage == "loading"][1:]
+    for network in networks:
+        fractions = [progress.fraction for progress in heard if progress.network == network]
+        assert fractions == sorted(set(fractions)) and fractions[0] > 0 and fractions[-1] == 1.0
+    assert len(heard) > len(networks)  # a stack of blocks is read block by block
+
+
+@pytest.mark.parametrize("network", ["T5 text encoder", "transformer"])
+def test_a_watcher_that_raises_ends_the_reading_and_leaves_nothing_half_read(
+    network: str, request_for: Callable[..., GenerationRequest], no_garbage_collection: None
+) -> None:
+    class Enough(Exception):
+        pass
+
+    def watch(progress: LoadingProgress) -> None:
+        if progress.network == network:
+            raise Enough
+
+    engine, before = Engine(), live_bytes()
+    with pytest.raises(Enough):
+        list(engine.generate(request_for(), watch))
+    if network == "T5 text encoder":
+        assert live_bytes() == before
+    *_, ready = engine.generate(request_for())
+    *_, expected = Engine().generate(request_for())
+    assert np.array_equal(pixels(ready), pixels(expected))
+
+
+def test_the_engine_tells_where_it_computes_and_which_model_it_has(
+    request_for: Callable[..., GenerationRequest],
+) -> None:
+    engine = Engine()
+    assert engine.status() == EngineStatus(device="cpu")
+    list(engine.generate(request_for()))
+    assert engine.status() == EngineStatus(device="cpu", model_name="tiny")
 
 
 def test_text_encoders_leave_when_the_watcher_stops_while_they_encode(

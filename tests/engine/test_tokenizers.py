@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 from flux_engine.errors import TokenizerError
-from flux_engine.tokenizers import CLIPTokenizer, T5Tokenizer
+from flux_engine.tokenizers import CLIPTokenizer, T5Tokenizer, load_tokenizers
 from tests.tiny_tokenizers import AWKWARD_PROMPTS, write_clip, write_t5
 
 CLIP_FILES = ("vocab.json", "merges.txt", "tokenizer_config.json")
@@ -187,3 +187,24 @@ def test_an_impossible_config_is_an_error(clip_dir: Path, tmp_path: Path, config
 def test_a_length_without_room_for_the_special_tokens_is_an_error(clip_dir: Path) -> None:
     with pytest.raises(TokenizerError, match="max_length is 1"):
         CLIPTokenizer.from_dir(clip_dir, max_length=1)
+
+
+@pytest.mark.parametrize(("guidance_embeds", "length"), [(True, 512), (False, 256)])
+def test_a_checkpoint_without_guidance_embedding_takes_fewer_tokens(
+    guidance_embeds: bool, length: int, clip_dir: Path, t5_dir: Path, tmp_path: Path
+) -> None:
+    (tmp_path / "tokenizer").symlink_to(clip_dir)
+    (tmp_path / "tokenizer_2").symlink_to(t5_dir)
+
+    clip, t5 = load_tokenizers(tmp_path, guidance_embeds=guidance_embeds)
+
+    assert (clip.max_length, t5.max_length) == (77, length)
+
+
+def test_a_checkpoint_whose_t5_takes_fewer_tokens_anyway_keeps_its_own_length(
+    clip_dir: Path, t5_dir: Path, tmp_path: Path
+) -> None:
+    (tmp_path / "tokenizer").symlink_to(clip_dir)
+    changed(t5_dir, tmp_path / "tokenizer_2", model_max_length=32)
+
+    assert load_tokenizers(tmp_path, guidance_embeds=False)[1].max_length == 32
