@@ -1,7 +1,7 @@
 """How many colours the terminal shows, as far as its environment, its name and tmux tell.
 
-Asks nothing itself. A wrong guess upwards is garbage or black on black, one downwards only less pretty: so where nothing
-speaks for true colour, it is 256 or 16.
+Asks nothing itself. A wrong guess upwards is garbage or black on black, one downwards is only less pretty: where
+nothing speaks for true colour, it is 256 or 16.
 """
 
 from __future__ import annotations
@@ -27,16 +27,16 @@ def depth(env: Mapping[str, str], name: str = "", tmux: Tmux | None = None) -> C
     Args:
         env: the environment: TERM, COLORTERM, STY (GNU screen).
         name: what the terminal answered to XTVERSION, "" if nothing.
-        tmux: what tmux said, when it is around the program; it turns true colour into 256 for a terminal without "RGB".
+        tmux: what tmux said, when it is around the program.
     """
     term = env.get("TERM", "")
     if term in SPEECHLESS:
         return "none"
     if tmux:
-        return "truecolor" if "RGB" in tmux.features else "256"
+        return "truecolor" if tmux.true_colour else "256"
     if _says_true_colour(env, term, name):
         return "truecolor"
-    return "256" if "256" in term else "16"
+    return "256" if "256" in term or name else "16"  # what is new enough to have a name has 256; xterm's TERM hides it
 
 
 def _says_true_colour(env: Mapping[str, str], term: str, name: str) -> bool:

@@ -1,8 +1,8 @@
-"""tmux: what it says of itself and of the terminal around it, and the wrapping that lets an escape code through to that.
+"""tmux: what it says of itself and of the terminal around it, and the wrapping that takes an escape code out to that.
 
-Knows tmux's command and its formats, checked with 3.3a; knows nothing of the terminal that the app itself writes to. It
-is asked by its command, not through the screen: tmux answers device attributes and cursor reports itself, whatever is
-around it, and takes a kitty query for a pane title.
+Knows tmux's command and its formats, checked with 3.3a and 3.5a; knows nothing of the terminal that the app itself
+writes to. It is asked by its command, not through the screen: tmux answers device attributes and cursor reports itself,
+whatever is around it, and takes a kitty query for a pane title.
 """
 
 from __future__ import annotations
@@ -19,6 +19,7 @@ _FORMAT = "|".join(
     f"#{{{name}}}"
     for name in (
         "version",
+        "client_tty",
         "client_termname",
         "client_termtype",
         "client_utf8",
@@ -36,16 +37,18 @@ class Tmux:
 
     Attributes:
         version: as it writes it, "3.3a".
-        outer: what the terminal around it calls itself, "kitty(0.35.2)"; else the TERM of that terminal; "" if detached.
+        outer: what the terminal around it calls itself, "kitty(0.35.2)"; else that terminal's TERM; "" if detached.
         features: of that terminal, as tmux names them ("RGB", "clipboard", "sixel").
+        true_colour: whether it passes 24-bit colours on to that terminal; else it makes 256 of them.
         passthrough: whether this pane may send escape codes through.
-        utf8: whether it writes UTF-8 to that terminal.
+        utf8: whether it writes UTF-8 to that terminal, or none is attached.
         cell_px: (width, height) of one cell there; None if unknown.
     """
 
     version: str
     outer: str
     features: frozenset[str]
+    true_colour: bool
     passthrough: bool
     utf8: bool
     cell_px: tuple[int, int] | None
@@ -60,17 +63,25 @@ def ask(env: Mapping[str, str]) -> Tmux | None:
     """Ask the tmux around this program; None when it does not answer, or not in its own words."""
     answer = run(["display-message", "-p", _FORMAT], env)
     fields = re.sub(r"[^ -~]", "", answer or "").split("|")  # printable ASCII: a terminal's name comes from outside
-    if len(fields) != 8:
+    if len(fields) != 9:
         return None
-    version, term, kind, utf8, width, height, features, passthrough = fields
+    version, tty, term, kind, utf8, width, height, listed, passthrough = fields
+    features = frozenset(listed.split(",")) - {""}
     return Tmux(
         version=version,
         outer=kind or term,
-        features=frozenset(features.split(",")) - {""},
+        features=features,
+        true_colour="RGB" in features or _sets_true_colour(tty, env),
         passthrough=passthrough not in NO_PASSTHROUGH,
-        utf8=utf8 == "1",
+        utf8=utf8 != "0",
         cell_px=(int(width), int(height)) if width.isdecimal() and height.isdecimal() and width != "0" else None,
     )
+
+
+def _sets_true_colour(tty: str, env: Mapping[str, str]) -> bool:
+    """Whether the terminal's own description lets tmux do it: as for kitty and alacritty, without an "RGB" anywhere."""
+    terminals = re.split(r"(?m)^Terminal ", run(["show-messages", "-T"], env) or "")
+    return any(f" for {tty}," in terminal and "setrgbf: (string)" in terminal for terminal in terminals)
 
 
 def run(arguments: list[str], env: Mapping[str, str], given: str = "") -> str | None:
