@@ -8,6 +8,12 @@ import pytest
 
 from flux_tui.gallery import Gallery
 
+FOREIGN = (
+    *("XDG_CONFIG_HOME", "XDG_STATE_HOME", "XDG_CACHE_HOME", "XDG_PICTURES_DIR", "FLUX_TUI_GALLERY", "FLUX_TUI_CONFIG"),
+    *("SSH_CONNECTION", "SSH_TTY", "TMUX", "STY", "ZELLIJ", "NO_COLOR", "COLUMNS", "LINES", "VISUAL", "EDITOR"),
+)
+"""Variables of the user's own, which no test may see."""
+
 
 @pytest.fixture(autouse=True)
 def own_home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
@@ -15,7 +21,7 @@ def own_home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     home = tmp_path / "home"
     home.mkdir()
     monkeypatch.setenv("HOME", str(home))
-    for variable in ("XDG_STATE_HOME", "XDG_PICTURES_DIR", "FLUX_TUI_GALLERY", "SSH_CONNECTION", "COLUMNS", "LINES"):
+    for variable in FOREIGN:
         monkeypatch.delenv(variable, raising=False)
     return home
 
