@@ -13,6 +13,7 @@ from flux_engine.errors import OutputError
 from flux_engine.png import write_file
 from flux_engine.request import GenerationRequest, PicturesReady
 from flux_tui.gallery import Gallery
+from flux_tui.thumbnails import Thumbnails
 from tests.tui.fakes import gradient
 
 NOON = datetime(2025, 11, 23, 12, 0, 5, tzinfo=timezone(timedelta(hours=2)))
@@ -66,8 +67,36 @@ def test_foreign_broken_and_unreadable_files_are_passed_over(gallery: Gallery) -
     assert gallery.newest() == [good]
 
 
+def test_the_days_are_listed_newest_first_without_opening_a_file(gallery: Gallery) -> None:
+    gallery.save(ready(1), NOON - timedelta(days=1))
+    (good, *_) = gallery.save(ready(2, count=2), NOON)
+    (good.path.parent / "120007-1-1.png").write_bytes(b"no picture")
+    (good.path.parent / "notes.txt").write_text("hello")
+    newest, oldest = gallery.days()
+    assert (newest.folder, oldest.folder) == (gallery.root / "2025-11-23", gallery.root / "2025-11-22")
+    assert newest.names == ["120007-1-1.png", "120005-2-2.png", "120005-1-2.png"]
+    assert oldest.names == ["120005-1-1.png"]
+    assert gallery.record(good.path) == good.record
+    assert gallery.record(newest.folder / newest.names[0]) is None
+
+
+def test_a_saved_picture_has_a_thumbnail_before_it_is_seen(gallery: Gallery, tmp_path: Path) -> None:
+    gallery = Gallery(gallery.root, Thumbnails(tmp_path / "cache.sqlite3"))
+    (picture,) = gallery.save(ready(), NOON)
+    about = picture.path.stat()
+    picture.path.write_bytes(b"x" * about.st_size)
+    os.utime(picture.path, ns=(about.st_atime_ns, about.st_mtime_ns))  # only the cache can know how it looked
+    assert gallery.thumbnails.get(picture.path).width == 16
+
+
+def test_a_picture_is_saved_where_no_thumbnail_can_be(gallery: Gallery, tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("")
+    gallery = Gallery(gallery.root, Thumbnails(tmp_path / "file" / "cache.sqlite3"))
+    assert gallery.save(ready(), NOON)[0].path.exists()
+
+
 def test_a_gallery_that_is_not_there_is_empty_and_listing_makes_no_folder(gallery: Gallery) -> None:
-    assert gallery.newest() == []
+    assert gallery.newest() == [] and gallery.days() == []
     assert not gallery.root.exists()
 
 
