@@ -36,7 +36,7 @@ FORM_FIELDS = (
     SEED_USE,
     *FIELDS[_AFTER_SEED:_AFTER_BATCH],
     COUNT,
-    *FIELDS[_AFTER_BATCH:],
+    *(field for field in FIELDS[_AFTER_BATCH:] if field.name != "negative_prompt"),  # the prompt pane has it
 )
 """Every row, from the top."""
 

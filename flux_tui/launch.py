@@ -1,0 +1,59 @@
+"""What the command line says of the app itself: its flags, and the value they make. stdlib only.
+
+None is "not said": the config decides then, and the app's own default after it.
+"""
+
+from __future__ import annotations
+
+import argparse
+from dataclasses import dataclass, fields
+from pathlib import Path
+from typing import Literal, get_args
+
+from flux_engine.arguments import absolute, named
+
+Color = Literal["auto", "truecolor", "256", "16", "none"]
+Graphics = Literal["auto", "kitty", "sixel", "half", "text"]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Launch:
+    """How this one start of the app was asked for.
+
+    Attributes:
+        low_bandwidth: the link is thin: small previews, few of them.
+        sync: ask the terminal for synchronized updates.
+        mouse: listen to the mouse.
+        ascii: draw with ASCII alone.
+        color: how many colours the terminal shows; "auto" asks it.
+        graphics: how pictures are drawn; "auto" takes the best that the terminal has.
+        theme: a theme's name.
+        config: the config file, in place of the user's own.
+    """
+
+    low_bandwidth: bool | None = None
+    sync: bool | None = None
+    mouse: bool | None = None
+    ascii: bool | None = None
+    color: Color | None = None
+    graphics: Graphics | None = None
+    theme: str | None = None
+    config: Path | None = None
+
+
+def add_app_arguments(parser: argparse.ArgumentParser) -> None:
+    """Give a parser the app's own flags."""
+    app = parser.add_argument_group("the app", "These override the config file.")
+    app.add_argument("--low-bandwidth", action="store_true", default=None, help="small previews, for a thin link")
+    app.add_argument("--no-sync", dest="sync", action="store_false", default=None, help="no synchronized updates")
+    app.add_argument("--no-mouse", dest="mouse", action="store_false", default=None, help="leave the mouse alone")
+    app.add_argument("--ascii", action="store_true", default=None, help="draw with ASCII alone")
+    app.add_argument("--color", choices=get_args(Color), help="how many colours the terminal shows")
+    app.add_argument("--graphics", choices=get_args(Graphics), help="how pictures are drawn")
+    app.add_argument("--theme", type=named, metavar="NAME", help="the colours of the app")
+    app.add_argument("--config", type=absolute, metavar="FILE", help="the config file, in place of your own")
+
+
+def launch_from(arguments: argparse.Namespace) -> Launch:
+    """What parsed arguments say of the app."""
+    return Launch(**{field.name: getattr(arguments, field.name) for field in fields(Launch)})

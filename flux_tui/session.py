@@ -1,0 +1,100 @@
+"""What one run of the app knows beside its engine: config, command line, and what the last run left; no widget."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Iterable, Mapping
+from dataclasses import replace
+from typing import Any
+
+from flux_engine.errors import OutputError
+from flux_engine.fields import default_texts, text_of
+from flux_tui import paths
+from flux_tui.config import Config, ConfigFileError, load_config
+from flux_tui.launch import Launch
+from flux_tui.prompts import PromptHistory
+from flux_tui.settings import COUNT, RANDOM, SEED_USE
+from flux_tui.state import load_state, save_state
+
+log = logging.getLogger(__name__)
+
+
+class Session:
+    """Config, state and prompt history of one run.
+
+    Args:
+        launch: what the command line says; it goes before the config.
+        action_ids: those that the config's [keys] may name; None takes any.
+    """
+
+    def __init__(self, launch: Launch | None = None, action_ids: Iterable[str] | None = None) -> None:
+        self.launch = launch or Launch()
+        self.config_path = self.launch.config or paths.config_file()
+        self.faults: list[str] = []
+        self.config = self._config(None if action_ids is None else frozenset(action_ids))
+        self.state, note = load_state(paths.state_file())
+        self.faults += [note] if note else []
+        self.prompts = PromptHistory(paths.prompts_file())
+        self._is_kept = True
+
+    def option(self, name: str) -> Any:
+        """An option of [app] or [preview] by its name, as this start was asked for, else as the config says."""
+        said = getattr(self.launch, name, None)
+        if said is not None:
+            return said
+        return getattr(self.config.app if hasattr(self.config.app, name) else self.config.preview, name)
+
+    def first_texts(self, checkpoint_dir: str | None) -> dict[str, str]:
+        """What stands in the form at first, by a field's name: what the last run left, else the config's defaults.
+
+        Args:
+            checkpoint_dir: the model that the command line names; settings left for another one are not taken.
+        """
+        left = dict(self.state.settings)
+        if left and checkpoint_dir in (None, left.get("checkpoint_dir")):
+            return left
+        return self.default_texts(checkpoint_dir)
+
+    def default_texts(self, checkpoint_dir: str | None) -> dict[str, str]:
+        """The form's texts as the config has them, over the model's own."""
+        configured = {name: text_of(value) for name, value in self.config.defaults.items()}
+        model = checkpoint_dir or configured.get("checkpoint_dir") or None
+        own = default_texts(model) | {SEED_USE.name: RANDOM, COUNT.name: "1"}
+        return own | configured | {"checkpoint_dir": model or ""}
+
+    def keep(self, **changes: Any) -> None:
+        """Change the state; `write` brings it to the disk."""
+        state = replace(self.state, **changes)
+        self._is_kept = self._is_kept and state == self.state
+        self.state = state
+
+    def learn(self, took: Iterable[tuple[str, float]]) -> None:
+        """Note how long stages took."""
+        for stage, seconds in took:
+            self.keep(seconds=self.state.learned(stage, seconds).seconds)
+
+    def layout(self, name: str, default: str) -> str:
+        """A choice of the screen's layout."""
+        return self.state.layout.get(name, default)
+
+    def keep_layout(self, **choices: str) -> None:
+        """Note choices of the screen's layout."""
+        layout: Mapping[str, str] = {**self.state.layout, **choices}
+        self.keep(layout=layout)
+
+    def write(self) -> None:
+        """Bring what has changed to the disk; a disk that takes nothing is no reason to stop."""
+        if self._is_kept:
+            return
+        self._is_kept = True
+        try:
+            save_state(paths.state_file(), self.state)
+        except OutputError as error:
+            log.warning("the state is not kept: %s", error)
+
+    def _config(self, action_ids: frozenset[str] | None) -> Config:
+        try:
+            return load_config(self.config_path, action_ids=action_ids)
+        except ConfigFileError as error:
+            self.faults += error.faults
+            return error.config
