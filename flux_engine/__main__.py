@@ -5,17 +5,18 @@ from __future__ import annotations
 import sys
 from collections.abc import Sequence
 
-from flux_engine import cli
+from flux_engine import arguments, cli
 
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Run the command line; returns the exit status."""
-    parser = cli.Parser(prog="python -m flux_engine", description="Paint pictures with FLUX.1.")
-    parser.add_argument("--version", action=cli.ShowVersion)
-    cli.add_request_arguments(parser)
+    cli.replace_closed_streams()
+    parser = arguments.Parser(prog="python -m flux_engine", description="Paint pictures with FLUX.1.")
+    parser.add_argument("--version", action=arguments.ShowVersion)
+    arguments.add_prompt(parser, required=True)
+    arguments.add_request_arguments(parser)
     parser.set_defaults(output=cli.DEFAULT_OUTPUT)
-    arguments = parser.parse_args(argv)
-    return cli.paint_to_file(arguments)
+    return cli.paint_one(parser.parse_args(argv))
 
 
 if __name__ == "__main__":

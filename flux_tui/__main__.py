@@ -1,107 +1,171 @@
-"""The command line: no verb opens the app, `generate` paints one request without a screen.
+"""The command line: no verb opens the app; each verb works without a screen and has its own file in `verbs/`.
 
-`--help` and `--version` import neither textual nor jax.
+`--help` and `--version`, of every verb, import neither textual nor jax.
 """
 
 from __future__ import annotations
 
 import argparse
+import codecs
 import os
 import sys
-from collections.abc import Callable, Iterator, Sequence
+import threading
+from collections.abc import Callable, Sequence
+from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, cast
 
 from flux_engine import cli
+from flux_engine.arguments import DONE, FAILED, INTERRUPTED, Parser, ShowVersion, add_checkpoint_dir
 from flux_engine.display import say
-from flux_engine.request import PicturesReady
-from flux_tui import paths
+from flux_tui import paths, verbs
+from flux_tui.launch import Launch, add_app_arguments, launch_from
+from flux_tui.terminal.abilities import Abilities
+from flux_tui.terminal.colour import Colours
+from flux_tui.terminal.probe import drain, probe
+from flux_tui.verbs import completion, config, doctor, generate, keys, replay
 
 if TYPE_CHECKING:
     from flux_tui.app import FluxApp
     from flux_tui.worker import EngineLike
 
+VERBS = (generate, replay, doctor, keys, config, completion)
 STOP_S = 3.0  # how long quitting waits for the step that runs
 
 
 def parser() -> argparse.ArgumentParser:
     """Arguments of `flux-tui`."""
-    top = cli.Parser(prog="flux-tui", description="Paint pictures with FLUX.1, in the terminal.")
-    top.add_argument("--version", action=cli.ShowVersion)
-    top.add_argument(
-        "--gallery",
-        type=cli.absolute,
-        metavar="DIR",
-        help="the folder for pictures (default: %(default)s)",
-        default=paths.gallery_dir(),
-    )
-    cli.add_checkpoint_dir(top)
-    verbs = top.add_subparsers(dest="verb", metavar="VERB", title="verbs", description="Without one, the app opens.")
-    generate = verbs.add_parser(
-        "generate",
-        help="paint one request without the app",
-        description="Paint one request and file it in the gallery.",
-    )
-    cli.add_request_arguments(generate, checkpoint_dir=argparse.SUPPRESS)
-    generate.add_argument(
-        "--gallery", type=cli.absolute, metavar="DIR", help="the folder for pictures", default=argparse.SUPPRESS
-    )
+    top = Parser(prog="flux-tui", description="Paint pictures with FLUX.1, in the terminal.")
+    top.add_argument("--version", action=ShowVersion)
+    verbs.add_gallery(top, default=None)
+    add_checkpoint_dir(top)
+    add_app_arguments(top)
+    places = top.add_subparsers(dest="verb", metavar="VERB", title="verbs", description="Without one, the app opens.")
+    for verb in VERBS:
+        verb.add_parser(places)
     return top
 
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Run the program; returns the exit status."""
+    cli.replace_closed_streams()
     arguments = parser().parse_args(argv)
-    if arguments.verb == "generate":
-        return generate(arguments)
-    return run_app(arguments.gallery, arguments.checkpoint_dir)
+    if arguments.verb is None:
+        return run_app(arguments.gallery, arguments.checkpoint_dir, launch=launch_from(arguments))
+    return _run_verb(arguments)
 
 
-def generate(arguments: argparse.Namespace) -> int:
-    """Paint one request without the app; stdout gets the paths of its pictures."""
-    from flux_tui.gallery import BatchNotSaved, Gallery
-
-    gallery = Gallery(arguments.gallery)
-
-    def save(ready: PicturesReady) -> Iterator[Path]:
-        try:
-            yield from (picture.path for picture in gallery.save(ready))
-        except BatchNotSaved as error:
-            yield from (picture.path for picture in error.saved)
-            raise
-
-    if arguments.output is not None:
-        return cli.paint_to_file(arguments)
-    return cli.paint(arguments, gallery.check, save)
+def _run_verb(arguments: argparse.Namespace) -> int:
+    try:
+        status: int = arguments.run(arguments)
+        sys.stdout.flush()
+    except KeyboardInterrupt:
+        say("error: interrupted")
+        return INTERRUPTED
+    except OSError as error:  # of stdout: the verbs name the faults of files themselves
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # Python would try again when it ends
+        if isinstance(error, BrokenPipeError):  # the reader has gone, as in `| head -1`
+            return DONE
+        say(f"error: stdout cannot be written: {error.strerror}")
+        return FAILED
+    return status
 
 
 def run_app(
-    gallery_dir: Path, checkpoint_dir: str | None = None, make_engine: Callable[[], EngineLike] | None = None
+    gallery_dir: Path | None = None,
+    checkpoint_dir: str | None = None,
+    make_engine: Callable[[], EngineLike] | None = None,
+    launch: Launch | None = None,
 ) -> int:
     """Open the app; returns when it has ended and the terminal is as it was.
 
     Args:
-        gallery_dir: where pictures are kept.
-        checkpoint_dir: the model to start with; None is the demo model.
+        gallery_dir: where pictures are kept; None is the config's folder, or the usual one.
+        checkpoint_dir: the model to start with; None is that of the last run, or the demo model.
         make_engine: makes the engine in the worker's thread; the real one if None.
+        launch: what the command line says of the app; nothing if None.
     """
-    streams = (sys.stdin, sys.stdout, sys.stderr)
-    if None in streams or not (sys.stdin.isatty() and sys.stderr.isatty()):
-        say("flux-tui: the app needs a terminal; 'flux-tui generate' does not.")
-        return 1
+    launch = launch or Launch()
+    if complaint := _unfit_terminal(launch):
+        say(f"flux-tui: {complaint}")
+        return FAILED
+    ask = _Asking(launch)  # while Textual is imported
     from flux_tui.app import FluxApp
     from flux_tui.gallery import Gallery
+    from flux_tui.session import Session
     from flux_tui.terminal.output import output_to_log
+    from flux_tui.thumbnails import Thumbnails
+    from flux_tui.verbs.keys import keymap
     from flux_tui.worker import default_engine
 
+    session = Session(launch, {str(binding.id) for binding in keymap()})
+    thumbnails = Thumbnails(paths.cache_dir() / "thumbnails.sqlite3")
+    gallery = Gallery(gallery_dir or session.config.app.gallery or paths.gallery_dir(), thumbnails)
     log_path = paths.log_file()
+    abilities = ask.answer()
     with output_to_log(log_path):
-        app = FluxApp(Gallery(gallery_dir), make_engine or default_engine, log_path, checkpoint_dir)
-        app.run()
+        app = FluxApp(gallery, make_engine or default_engine, log_path, checkpoint_dir, session, abilities)
+        app.run(mouse=session.option("mouse"))
+    session.write()
     status = end(app)
-    if status == 1:  # a fault of the app itself; signals end with 128 and more
+    if status == FAILED:  # a fault of the app itself; signals end with 128 and more
         print(f"flux-tui: something unexpected went wrong; the log has the details: {log_path}", file=sys.stderr)
     return status
+
+
+class _Asking(threading.Thread):
+    """Asks the terminal what it can do; nothing else may read the keys meanwhile."""
+
+    def __init__(self, launch: Launch) -> None:
+        super().__init__(name="flux-terminal", daemon=True)
+        self._launch = launch
+        self._abilities = Abilities()
+        if launch.color == "none":
+            os.environ["NO_COLOR"] = "1"  # Textual looks for it when it is imported
+        self.start()
+
+    def run(self) -> None:
+        self._abilities = probe(sys.stdin.fileno(), sys.stderr.fileno(), os.environ)
+
+    def answer(self) -> Abilities:
+        """What it can do, in the end; Textual is told of the colours."""
+        from textual import constants
+
+        self.join()
+        late = drain(sys.stdin.fileno())
+        colours = self._launch.color if self._launch.color not in (None, "auto") else self._abilities.colours
+        # It asks the environment only, which SSH does not carry over.
+        systems = {"truecolor": "truecolor", "256": "256", "16": "standard"}
+        constants.COLOR_SYSTEM = systems.get(str(colours), constants.COLOR_SYSTEM)  # type: ignore[misc]
+        return replace(
+            self._abilities,
+            colours=cast(Colours, colours),
+            true_colour=colours == "truecolor",
+            typed=self._abilities.typed + late,
+        )
+
+
+def _unfit_terminal(launch: Launch) -> str:
+    """Why the app cannot be drawn here, and what to do; "" if it can."""
+    streams = (sys.stdin, sys.stdout, sys.stderr)
+    if None in streams or not (sys.stdin.isatty() and sys.stderr.isatty()):
+        return "the app needs a terminal; 'flux-tui generate' does not."
+    if os.environ.get("TERM") == "dumb":
+        return "TERM is dumb: no screen can be drawn. Set it to your terminal's, or use 'flux-tui generate'."
+    if codecs.lookup(sys.stderr.encoding).name != "utf-8" and not _is_ascii(launch):  # Textual paints through stderr
+        return f"the locale's encoding is {sys.stderr.encoding}, not UTF-8. Set LC_ALL=C.UTF-8, or give --ascii."
+    return ""
+
+
+def _is_ascii(launch: Launch) -> bool:
+    if launch.ascii is not None:
+        return launch.ascii
+    from flux_tui.config import ConfigFileError, load_config
+
+    try:
+        return load_config(launch.config or paths.config_file()).app.ascii
+    except ConfigFileError as error:
+        return error.config.app.ascii
 
 
 def end(app: FluxApp) -> int:

@@ -5,20 +5,19 @@ from __future__ import annotations
 import argparse
 import os
 import pty
-import shutil
 import subprocess
 import sys
 import warnings
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
 from flux_engine import __main__ as engine_main
 from flux_engine import cli
-from flux_engine.errors import CheckpointNotFound, FluxError
-from flux_engine.request import DEMO_DEFAULTS, FLUX_DEFAULTS, Event, GenerationRequest, PicturesReady, StageStarted
-from flux_engine.weights.hub import download
+from flux_engine.arguments import add_prompt, add_request_arguments, request_from
+from flux_engine.errors import CheckpointNotFound
+from flux_engine.request import DEMO_DEFAULTS, FLUX_DEFAULTS, Event, GenerationRequest, StageStarted
 from flux_tui import __main__ as tui_main
 from flux_tui.metadata import read_record
 from tests.tui.fakes import FakeEngine, fill_up_after
@@ -35,7 +34,8 @@ def engine(monkeypatch: pytest.MonkeyPatch) -> FakeEngine:
 
 def arguments(*flags: str) -> argparse.Namespace:
     parser = argparse.ArgumentParser()
-    cli.add_request_arguments(parser)
+    add_prompt(parser, required=True)
+    add_request_arguments(parser)
     return parser.parse_args(["--prompt", "a hill", *flags])
 
 
@@ -45,7 +45,7 @@ def test_every_flag_reaches_the_request(tmp_path: Path) -> None:
         "--guidance-scale 2.5 --seed 9 --batch-size 2 --true-cfg-scale 3 --integrator heun "
         "--noise torch --dtype bfloat16"
     )
-    assert cli.request_from(arguments(*flags.split())) == GenerationRequest(
+    assert request_from(arguments(*flags.split())) == GenerationRequest(
         prompt="a hill",
         checkpoint_dir=str(tmp_path),
         negative_prompt="fog",
@@ -65,7 +65,7 @@ def test_every_flag_reaches_the_request(tmp_path: Path) -> None:
 
 def test_what_is_not_said_is_the_models_default(tmp_path: Path) -> None:
     for flags, defaults in (((), DEMO_DEFAULTS), (("--checkpoint-dir", str(tmp_path)), FLUX_DEFAULTS)):
-        request = cli.request_from(arguments(*flags))
+        request = request_from(arguments(*flags))
         assert (request.width, request.height) == (defaults.width, defaults.height)
         assert (request.num_steps, request.guidance_scale) == (defaults.num_steps, defaults.guidance_scale)
 
@@ -96,26 +96,6 @@ def test_without_an_output_it_is_flux_output_and_a_batch_is_numbered(
         "flux_output_00.png",
         "flux_output_01.png",
     ]
-
-
-def test_generate_files_the_picture_in_the_gallery(
-    engine: FakeEngine, tmp_path: Path, capsys: pytest.CaptureFixture[str]
-) -> None:
-    for flags in (["--gallery", str(tmp_path), "generate"], ["generate", "--gallery", str(tmp_path)]):
-        assert tui_main.main([*flags, "--prompt", "a hill", "--seed", "5"]) == 0
-        (line,) = capsys.readouterr().out.splitlines()
-        path = Path(line)
-        assert path.parent.parent == tmp_path and path.name.endswith("-5.png")
-        record = read_record(path)
-        assert record is not None and record.request.seed == 5
-
-
-def test_generate_with_an_output_writes_there_instead(
-    engine: FakeEngine, tmp_path: Path, capsys: pytest.CaptureFixture[str]
-) -> None:
-    output = tmp_path / "a.png"
-    assert tui_main.main(["generate", "--prompt", "a hill", "--output", str(output)]) == 0
-    assert capsys.readouterr().out == f"{output}\n"
 
 
 @pytest.mark.parametrize(
@@ -174,71 +154,6 @@ def test_a_missing_prompt_is_one_line_that_names_the_help(capsys: pytest.Capture
     assert "--prompt" in line and "python -m flux_engine --help" in line
 
 
-def test_the_app_without_a_terminal_says_what_to_do(capsys: pytest.CaptureFixture[str]) -> None:
-    assert tui_main.main([]) == 1
-    assert "needs a terminal" in capsys.readouterr().err
-
-
-def test_a_warning_of_the_engine_is_a_note_on_stderr(engine: FakeEngine, capsys: pytest.CaptureFixture[str]) -> None:
-    engine.warnings = ("The prompt was cut by 12 tokens.",)
-    assert cli.paint(arguments(), lambda: None, lambda _: []) == 0
-    assert "note: The prompt was cut by 12 tokens." in capsys.readouterr().err
-
-
-@pytest.mark.parametrize(
-    ("name", "kind", "text"),
-    [
-        ("GatedRepoError", FluxError, "is gated"),
-        ("RepositoryNotFoundError", CheckpointNotFound, "is not on the Hub"),
-        ("LocalEntryNotFoundError", FluxError, "could not be downloaded"),
-        ("OfflineModeIsEnabled", FluxError, "could not be downloaded"),
-    ],
-)
-def test_a_repository_that_cannot_be_had_is_a_clear_error(
-    monkeypatch: pytest.MonkeyPatch, name: str, kind: type[FluxError], text: str
-) -> None:
-    import huggingface_hub
-    from huggingface_hub import errors
-
-    fault_type = getattr(errors, name)
-    fault = fault_type.__new__(fault_type)
-    Exception.__init__(fault, "the network is down")
-
-    def refuse(*_: object, **__: object) -> str:
-        raise fault
-
-    monkeypatch.setattr(huggingface_hub, "snapshot_download", refuse)
-    with pytest.raises(kind, match=text) as raised:
-        download("owner/name")
-    assert raised.value.hint
-
-
-def test_a_repository_becomes_its_local_folder_and_a_bad_request_downloads_nothing(
-    engine: FakeEngine, monkeypatch: pytest.MonkeyPatch, tmp_path: Path, capsys: pytest.CaptureFixture[str]
-) -> None:
-    asked: list[str] = []
-    monkeypatch.setattr(cli, "download", lambda repo: asked.append(repo) or "/cache/owner/name")
-    flags = ["--prompt", "a", "--hf-repo", "owner/name"]
-    for bad, complaint in (
-        (["--width", "3"], "error: width"),
-        (["--output", str(tmp_path)], "is there and is no file"),
-    ):
-        assert engine_main.main([*flags, *bad]) != 0
-        assert complaint in capsys.readouterr().err
-    assert asked == []
-    assert engine_main.main([*flags, "--width", "64", "--output", str(tmp_path / "a.png")]) == 0
-    [request] = engine.requests
-    assert (request.checkpoint_dir, request.height) == ("/cache/owner/name", FLUX_DEFAULTS.height)
-    assert tui_main.main(["--checkpoint-dir", "/one", "generate", *flags]) == 2
-    assert "each name a model" in capsys.readouterr().err
-    assert asked == ["owner/name"]
-
-
-def test_a_name_that_is_no_repository_is_a_bad_request(capsys: pytest.CaptureFixture[str]) -> None:
-    assert engine_main.main(["--prompt", "a", "--hf-repo", "no such / name"]) == 2
-    assert "is no repository name" in capsys.readouterr().err
-
-
 BAR = """
 import sys
 from flux_engine import cli
@@ -276,85 +191,6 @@ def test_on_a_terminal_there_is_a_bar_with_stages_steps_and_pace(tmp_path: Path)
         assert word in painted.decode(), word
 
 
-def test_pictures_ready_is_what_save_is_given(engine: FakeEngine) -> None:
-    given: list[PicturesReady] = []
-    assert cli.paint(arguments("--batch-size", "3"), lambda: None, lambda ready: given.append(ready) or []) == 0
-    assert len(given[0].images) == 3
-
-
-@pytest.fixture(scope="module")
-def tiny_checkpoint(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    from tests.tiny_checkpoint import write_tiny_checkpoint
-
-    folder = tmp_path_factory.mktemp("checkpoints") / "tiny"
-    write_tiny_checkpoint(folder)
-    return folder
-
-
-SMALL = ["--prompt", "a hill", "--width", "32", "--height", "32", "--num-steps", "1", "--dtype", "float32"]
-
-
-@pytest.mark.parametrize("program", ["flux_engine", "flux_tui"])
-def test_the_real_engine_prints_the_path_and_nothing_else_on_stdout(
-    program: str, tiny_checkpoint: Path, tmp_path: Path
-) -> None:
-    verb = ["generate"] if program == "flux_tui" else []
-    flags = ["--checkpoint-dir", str(tiny_checkpoint), "--output", str(tmp_path / "a.png")]
-    done = subprocess.run(
-        [sys.executable, "-m", program, *verb, *SMALL, *flags], capture_output=True, text=True, timeout=240
-    )
-    assert (done.returncode, done.stdout) == (0, f"{tmp_path / 'a.png'}\n"), done.stderr
-    assert "denoising  1/1" in done.stderr
-    record = read_record(tmp_path / "a.png")
-    assert record is not None and record.model_name == "tiny"
-
-
-@pytest.mark.parametrize(
-    ("damage", "line"),
-    [
-        (lambda folder: shutil.rmtree(folder), "is not a folder. A checkpoint has transformer/"),
-        (lambda folder: shutil.rmtree(folder / "vae"), "vae: the folder"),
-        (lambda folder: (folder / "t5_text/state/_METADATA").write_text("{"), "t5_text: "),
-        (lambda folder: (folder / "transformer/config.json").write_text("{}"), "clip_text gives"),
-        (lambda folder: (folder / "tokenizer/merges.txt").unlink(), "merges.txt is missing"),
-    ],
-    ids=["nothing there", "a part missing", "truncated", "another model's config", "no tokenizer"],
-)
-def test_a_checkpoint_that_cannot_be_read_is_one_line_and_status_1(
-    tiny_checkpoint: Path,
-    tmp_path: Path,
-    capsys: pytest.CaptureFixture[str],
-    damage: Callable[[Path], object],
-    line: str,
-) -> None:
-    broken = shutil.copytree(tiny_checkpoint, tmp_path / "broken")
-    damage(broken)
-    output = tmp_path / "a.png"
-    assert engine_main.main([*SMALL, "--checkpoint-dir", str(broken), "--output", str(output)]) == 1
-    out, err = capsys.readouterr()
-    assert out == "" and not output.exists()
-    [complaint] = [said for said in err.splitlines() if said.startswith("error: ")]
-    assert line in complaint and err.splitlines()[-1] == complaint
-
-
-def test_a_model_may_be_named_before_the_verb_or_after_it(
-    engine: FakeEngine, tmp_path: Path, capsys: pytest.CaptureFixture[str]
-) -> None:
-    flags = ["--prompt", "a hill", "--output", str(tmp_path / "a.png")]
-    for argv in (["--checkpoint-dir", "/one", "generate", *flags], ["generate", "--checkpoint-dir", "/one", *flags]):
-        assert tui_main.main(argv) == 0
-    assert tui_main.main(["generate", *flags]) == 0
-    assert [request.checkpoint_dir for request in engine.requests] == ["/one", "/one", None]
-
-
-@pytest.mark.parametrize("flag", ["--checkpoint-dir", "--hf-repo", "--gallery", "--output"])
-def test_an_empty_name_is_none(flag: str, capsys: pytest.CaptureFixture[str]) -> None:
-    with pytest.raises(SystemExit) as caught:
-        tui_main.main(["generate", "--prompt", "a hill", flag, ""])
-    assert caught.value.code == 2
-    assert "empty; leave it out for the default" in capsys.readouterr().err
-
-
 def test_an_output_that_is_a_folder_is_said_before_anything_is_painted(
     engine: FakeEngine, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -381,12 +217,12 @@ def test_a_tilde_is_the_home_folder_and_nobodys_home_is_none(
     assert (own_home / "a.png").exists()
     assert tui_main.main(["--gallery", "~nobody-at-all", "generate", "--prompt", "a hill"]) == 0
     assert list((tmp_path / "~nobody-at-all").rglob("*.png"))
-    assert cli.request_from(arguments("--checkpoint-dir", "~nobody-at-all/x")).checkpoint_dir == str(
+    assert request_from(arguments("--checkpoint-dir", "~nobody-at-all/x")).checkpoint_dir == str(
         tmp_path / "~nobody-at-all" / "x"
     )
 
 
-FULL = "error: {output} written, but stdout cannot be: No space left on device"
+FULL = "error: stdout cannot be written: No space left on device. It would have said: {output}"
 SHELLS = [("{program} | true", 0, ""), ("{program} >&-", 0, "")]
 if Path("/dev/full").exists():  # Linux has it
     SHELLS += [("{program} > /dev/full", 1, FULL), ("{program} 2> /dev/full", 0, "")]

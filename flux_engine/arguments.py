@@ -1,0 +1,137 @@
+"""The flags of a request, for `python -m flux_engine` and `flux-tui`, and the request that they make.
+
+Knows argparse and the table of fields; knows neither engine nor screen. stdlib only.
+"""
+
+from __future__ import annotations
+
+import argparse
+import os
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any, NoReturn
+
+from flux_engine.errors import RequestError
+from flux_engine.fields import FIELD, FIELDS, MODEL_FIELDS, Field, default_values, text_of
+from flux_engine.request import GenerationRequest
+
+DONE, FAILED, BAD_REQUEST, INTERRUPTED = 0, 1, 2, 130
+"""Exit statuses; of several, the highest counts."""
+
+
+class Parser(argparse.ArgumentParser):
+    """A parser whose complaint is one line: what is wrong, and where the help is."""
+
+    def error(self, message: str) -> NoReturn:
+        self.exit(BAD_REQUEST, f"{self.prog}: {message} (see {self.prog} --help)\n")
+
+
+class ShowVersion(argparse.Action):
+    """`--version`: looked up only when asked for."""
+
+    def __init__(self, **options: Any) -> None:
+        super().__init__(**{**options, "nargs": 0, "default": argparse.SUPPRESS, "help": "show the version and exit"})
+
+    def __call__(self, parser: argparse.ArgumentParser, *_: Any) -> None:
+        from importlib.metadata import PackageNotFoundError, version
+
+        try:
+            text = version("flux-tui")
+        except PackageNotFoundError:
+            text = "(not installed)"
+        print(f"flux-tui {text}")
+        parser.exit(DONE)
+
+
+def absolute(path: str) -> Path:
+    """An argument's path from the root, `~` replaced; a `~name` of nobody stays as it is."""
+    try:
+        return Path(os.path.expanduser(named(path))).absolute()
+    except OSError as error:
+        raise argparse.ArgumentTypeError(f"the current folder is gone ({error.strerror})") from None
+
+
+def named(text: str) -> str:
+    """An argument that is a name: not empty."""
+    if not text:  # an unset shell variable must not mean the demo model, or the current folder
+        raise argparse.ArgumentTypeError("empty; leave it out for the default")
+    return text
+
+
+def add_checkpoint_dir(
+    parser: argparse._ActionsContainer, default: str | None = None, unsaid: str = "the demo model"
+) -> None:
+    """Give a parser the flag that names a model; `unsaid` is which one it is without."""
+    parser.add_argument(
+        "--checkpoint-dir",
+        type=lambda text: str(absolute(text)),
+        metavar="DIR",
+        default=default,
+        help=f"an Orbax checkpoint folder (default: {unsaid})",
+    )
+
+
+def add_prompt(parser: argparse._ActionsContainer, *, required: bool) -> None:
+    """Give a parser the flag for one prompt."""
+    parser.add_argument("--prompt", required=required, help="what to paint")
+
+
+def add_verbose_loading(parser: argparse._ActionsContainer) -> None:
+    """Give a parser the flag that lets the engine talk."""
+    parser.add_argument("--verbose-loading", action="store_true", help="say what is loaded, line by line, on stderr")
+
+
+def add_request_arguments(parser: argparse.ArgumentParser, checkpoint_dir: str | None = None) -> None:
+    """Give a parser the flags that make up a request, but for its prompt, and `--output` and `--verbose-loading`.
+
+    Args:
+        checkpoint_dir: the default of that flag; `argparse.SUPPRESS` after a verb, where it would undo what stands
+            before the verb.
+    """
+    model = parser.add_mutually_exclusive_group()
+    add_checkpoint_dir(model, checkpoint_dir)
+    model.add_argument(
+        "--hf-repo", type=named, metavar="OWNER/NAME", help="a checkpoint in this layout on the Hugging Face Hub"
+    )
+    for field in FIELDS:
+        if field.name != "checkpoint_dir":
+            _add_field(parser, field)
+    parser.add_argument("--output", type=absolute, metavar="FILE", help="the PNG to write")
+    add_verbose_loading(parser)
+
+
+def _add_field(parser: argparse.ArgumentParser, field: Field) -> None:
+    default = getattr(GenerationRequest, field.name)
+    unsaid = "the model's" if field.name in MODEL_FIELDS else field.blank if default is None else text_of(default)
+    parser.add_argument(
+        field.flag,
+        type={"whole": int, "number": float}.get(field.kind, str),
+        choices=[value for _, value in field.choices] or None,
+        help=f"{field.help} (default: {unsaid})",
+    )
+
+
+def said(arguments: argparse.Namespace) -> dict[str, Any]:
+    """The settings that the command line names, by field name; what it leaves out is left out."""
+    values = {name: getattr(arguments, name) for name in ("prompt", *FIELD)}
+    return {name: value for name, value in values.items() if value is not None}
+
+
+def request_from(
+    arguments: argparse.Namespace, own: Mapping[str, Any] | None = None, usual: Mapping[str, Any] | None = None
+) -> GenerationRequest:
+    """The request that parsed arguments ask for, but for a model on the Hub, which is not downloaded yet.
+
+    Args:
+        arguments: what a parser with `add_request_arguments` made.
+        own: settings that go before the arguments'.
+        usual: settings that hold where neither says anything, before the model's own.
+
+    Raises:
+        RequestError: a value is out of range, or two models are named.
+    """
+    values = {**(usual or {}), **said(arguments), **(own or {})}
+    checkpoint_dir = values.get("checkpoint_dir")
+    if checkpoint_dir and arguments.hf_repo:  # one before the verb or in a file, one after the verb
+        raise RequestError("--checkpoint-dir and --hf-repo each name a model.", hint="Leave one out.")
+    return GenerationRequest(**{**default_values(checkpoint_dir or arguments.hf_repo), **values})
