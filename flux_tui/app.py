@@ -1,28 +1,53 @@
-"""Wiring only: the worker's news goes to the screen, its wishes go to the worker, signals end the app cleanly."""
+"""Wiring only: the worker's news goes to the screen, the terminal's replies to the pacer, signals end the app."""
 
 from __future__ import annotations
 
 import asyncio
 import contextlib
+import os
+import select
 import signal
+import sys
 import threading
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, ClassVar
 
+from textual import events, messages, on
 from textual.app import App, SystemCommand
-from textual.binding import BindingType
+from textual.binding import Binding, BindingType
 from textual.message import Message
 from textual.screen import Screen
+from textual.scrollbar import ScrollBar, ScrollBarRender
 
 from flux_tui.gallery import Gallery
-from flux_tui.keys import APP_KEYS, SCREEN_KEYS, written
-from flux_tui.screens.help import HelpScreen
+from flux_tui.glyphs import glyphs
+from flux_tui.keys import APP_KEYS, all_bindings
+from flux_tui.screens.help import HelpScreen, Section
 from flux_tui.screens.main import MainScreen
-from flux_tui.worker import EngineLike, News, Worker, default_engine
+from flux_tui.screens.quit import QuitScreen
+from flux_tui.session import Session
+from flux_tui.settings import FORM_FIELDS
+from flux_tui.terminal import clipboard, kitty, notify
+from flux_tui.terminal.abilities import Abilities, best_graphics
+from flux_tui.terminal.pacing import REQUEST, Pacer
+from flux_tui.themes import OWN_THEMES, load_user_themes
+from flux_tui.widgets.picture_view import CELL_PX, Canvas
+from flux_tui.widgets.prompt_keys import ENTER_MAKES_NEWLINE
+from flux_tui.widgets.stage import Stage
+from flux_tui.worker import EngineLike, JobCancelled, JobFailed, JobSaved, JobUnsaved, News, Worker, default_engine
 
 END_SIGNALS = tuple(getattr(signal, name) for name in ("SIGTERM", "SIGHUP") if hasattr(signal, name))
+HANG_UP = 129  # as a shell says of one that SIGHUP ended
+LOOK_S = 2.0  # how often it is looked whether the terminal is still there
+
+
+class AsciiScrollBar(ScrollBarRender):
+    """A bar that ends with a cell, where Textual's ends with an eighth of one."""
+
+    VERTICAL_BARS: ClassVar[list[str]] = [" "] * 8
+    HORIZONTAL_BARS: ClassVar[list[str]] = [" "] * 8
 
 
 class FluxApp(App[None], inherit_bindings=False):
@@ -32,7 +57,9 @@ class FluxApp(App[None], inherit_bindings=False):
         gallery: where pictures are kept.
         make_engine: makes the engine, in the worker's thread, at the first picture.
         log_path: where unexpected faults are written, said to the user.
-        checkpoint_dir: the model to start with; None is the demo model.
+        checkpoint_dir: the model to start with; None is the one of the last run, or the demo model.
+        session: config and what the last run left.
+        abilities: of this terminal.
     """
 
     TITLE = "flux-tui"
@@ -53,62 +80,234 @@ class FluxApp(App[None], inherit_bindings=False):
         make_engine: Callable[[], EngineLike] = default_engine,
         log_path: Path | None = None,
         checkpoint_dir: str | None = None,
+        session: Session | None = None,
+        abilities: Abilities | None = None,
     ) -> None:
         super().__init__()
         self.animation_level = "none"
         self.gallery = gallery
         self.log_path = log_path
+        self.session = session or Session()
+        self.abilities = abilities or Abilities(true_colour=True, colours="truecolor")
         self.worker = Worker(self._from_worker, gallery, make_engine, log_path)
-        self.main = MainScreen(gallery, self.worker.submit, self.worker.cancel, checkpoint_dir)
+        self.stage = self._stage()
+        self.main = MainScreen(gallery, self.worker, self.session, self.stage, checkpoint_dir)
+        self._ends_after_job = False
+
+    def _stage(self) -> Stage:
+        option, abilities = self.session.option, self.abilities
+        graphics, why_not = best_graphics(abilities, "text" if option("ascii") else option("graphics"))
+        self._notes = [note for note in (why_not, *abilities.notes) if note]
+        max_kbps = option("max_kbps")
+        pacer = Pacer(
+            rtt_s=abilities.rtt_s,
+            blind=abilities.tmux,
+            low_bandwidth=option("low_bandwidth"),
+            max_fps=option("max_fps"),
+            **({"bytes_per_s": max_kbps * 1000.0} if max_kbps else {}),
+        )
+        canvas = Canvas(
+            graphics,
+            self.write_escape,
+            kitty.picture_id(os.getpid(), 0),
+            abilities.cell_px or CELL_PX,
+            abilities.passthrough,
+        )
+        return Stage(canvas, pacer, glyphs(option("ascii")), id="picture")
 
     def get_default_screen(self) -> Screen[Any]:
         return self.main
 
     def on_mount(self) -> None:
+        self._dress()
+        self._take_up_queue()
+        typed = self.abilities.typed.decode("utf-8", "ignore")
+        if typed and typed.isprintable():  # before the app was there; other keys were meant for what was there then
+            self.call_after_refresh(self.main.prompt.insert, typed)
         if threading.current_thread() is not threading.main_thread():
             return  # signals belong to the main thread
         for number in END_SIGNALS:
             # Unhandled, SIGTERM leaves the alternate screen and the mouse on, and SIGHUP kills without a goodbye.
             asyncio.get_running_loop().add_signal_handler(number, self.exit, None, 128 + number)
+        if sys.__stdin__ is not None and sys.__stdin__.isatty():
+            self.set_interval(LOOK_S, self._look_for_terminal)
+
+    def _dress(self) -> None:
+        """Themes, keys and signs, as the config has them."""
+        user_themes, faults = load_user_themes(self.session.config_path.parent / "themes")
+        for theme in (*OWN_THEMES, *user_themes):
+            self.register_theme(theme)
+        wanted = self.session.launch.theme or self.session.layout("theme", self.session.config.app.theme)
+        if wanted in self.available_themes:
+            self.theme = wanted
+        else:
+            faults.append(f"There is no theme {wanted!r}; there are {', '.join(sorted(self.available_themes))}.")
+            self.theme = OWN_THEMES[0].name
+        self.set_class(self.session.option("ascii"), "-ascii")
+        ScrollBar.renderer = AsciiScrollBar if self.session.option("ascii") else ScrollBarRender
+        swapped = {} if self.session.config.app.enter_generates else ENTER_MAKES_NEWLINE
+        self.set_keymap({**swapped, **self.session.config.keymap})
+        for fault in (*faults, *self._notes):
+            self.notify(fault, severity="warning", timeout=15, markup=False)
+
+    def watch_theme(self, theme: str) -> None:
+        if self.is_running:
+            self.session.keep_layout(theme=theme)
+            self.main.newsroom.write_soon()
+
+    def _take_up_queue(self) -> None:
+        """Let the pictures that the last run left wait again, if the config wants that."""
+        left, policy = self.session.state.queue, self.session.config.app.queue_at_start
+        if not left or policy == "drop":
+            return
+        if policy == "pause":
+            self.worker.queue.pause(True)
+            self.notify(f"{len(left)} pictures wait from last time. F7 lets them go on.", markup=False)
+        for request in left:
+            self.worker.submit(request)
+
+    # The worker
 
     def _from_worker(self, news: News) -> None:
         with contextlib.suppress(RuntimeError):  # the loop has closed: nobody is left to tell
             self.post_message(self.WorkerNews(news))
 
     def on_flux_app_worker_news(self, message: WorkerNews) -> None:
-        self.main.take(message.news)
+        news = message.news
+        self.main.take(news)
+        if isinstance(news, (JobSaved, JobUnsaved, JobFailed, JobCancelled)):
+            self._call_for_attention(news)
+            if self._ends_after_job:
+                self.exit()
+
+    def _call_for_attention(self, news: JobSaved | JobUnsaved | JobFailed | JobCancelled) -> None:
+        is_last = not (self.worker.queue.running or self.worker.queue.waiting)
+        if isinstance(news, JobCancelled) or not (is_last or self.session.config.app.notify_when == "job"):
+            return
+        title = "Picture saved" if isinstance(news, JobSaved) else "Picture not saved"
+        kind = self.session.config.app.notify
+        self.write_escape(
+            notify.notice(kind, title, news.job.request.prompt[:100], passthrough=self.abilities.passthrough)
+        )
+
+    # The terminal
+
+    def write_escape(self, escape: str) -> None:
+        """Send an escape code in order with what Textual paints; its queue is the only way that keeps the order."""
+        if self._driver is not None and escape:
+            self._driver.write(escape)
+
+    @on(Stage.Drawn)
+    def _ask_for_reply(self) -> None:
+        self.call_after_refresh(self.write_escape, REQUEST)
+
+    def on_cursor_position(self, event: events.CursorPosition) -> None:
+        self.stage.pacer.acknowledged(event.time)
+        self.stage.draw_preview()
+
+    def on_terminal_supports_synchronized_output(self, message: messages.TerminalSupportsSynchronizedOutput) -> None:
+        if not self.session.option("sync"):
+            message.prevent_default()
+
+    def copy_to_clipboard(self, text: str) -> None:
+        """Copy, by whichever way this terminal has, and say which."""
+        self._clipboard = text
+        said = clipboard.copy(text, self.write_escape, os.environ)
+        self.main.status.say(f"{said[0].upper()}{said[1:]}.")
+
+    def _look_for_terminal(self) -> None:
+        """End when the terminal is gone: where SIGHUP is ignored, Textual would read its end for ever."""
+        poll = select.poll()
+        poll.register(0, select.POLLHUP)
+        if any(event & (select.POLLHUP | select.POLLERR) for _, event in poll.poll(0)):
+            self.exit(None, HANG_UP)
+
+    # Ending
+
+    async def action_quit(self) -> None:
+        """End the program; ask first when pictures would be lost."""
+        running, waiting = self.worker.queue.running, len(self.worker.queue.waiting)
+        if isinstance(self.screen, QuitScreen) or not (running or waiting) or not self.session.config.app.confirm_quit:
+            self.exit()
+            return
+        keeps_waiting = self.session.config.app.queue_at_start != "drop"
+        question = QuitScreen(self.main.newsroom.doing, waiting, keeps_waiting=keeps_waiting)
+        self.push_screen(question, self._quit_answered)
+
+    def _quit_answered(self, answer: str | None) -> None:
+        if answer == "finish" and self.worker.queue.running:
+            self.worker.queue.pause(True)
+            self._ends_after_job = True
+            self.main.status.say("The program ends when this picture is saved.")
+        elif answer is not None:
+            self.exit()
+
+    # Help and palette
 
     def action_help(self) -> None:
-        """Open the help, or close it."""
+        """Explain what has the focus, or close the help."""
         if isinstance(self.screen, HelpScreen):
             self.pop_screen()
         elif self.screen is self.main:
-            self.push_screen(HelpScreen(self._key_table(), self._folder_table()))
+            self.push_screen(HelpScreen(self._help_sections()))
 
-    def _key_table(self) -> Iterable[tuple[str, str]]:
-        for binding in (*SCREEN_KEYS, *APP_KEYS):
-            if binding.tooltip:
-                yield written(binding.key), f"{binding.tooltip}."
-        yield "Tab  Shift+Tab", "Go from field to field."
-        yield "Enter", "In the prompt, a new line; in the history, put a picture's prompt and settings back."
+    def action_keymap(self) -> None:
+        """Show all keys."""
+        if self.screen is self.main:
+            self.push_screen(HelpScreen(list(self._key_sections()), title="Keys"))
+
+    def _help_sections(self) -> list[Section]:
+        sections = list(self._focus_sections())
+        sections += [section for section in self._key_sections() if section[0] == "Anywhere"]
+        sections.append(("Settings", [(field.label, field.help) for field in FORM_FIELDS]))
+        sections.append(("Folders", list(self._folder_table())))
+        return sections
+
+    def _focus_sections(self) -> Iterable[Section]:
+        """What the focused field is for, or which keys the focused pane has."""
+        for name, row in self.main.form.rows.items():
+            if self.focused is not None and self.focused.id == name:
+                takes = ", ".join(label for label, _ in row.field.choices) or f"a {row.field.kind} value"
+                yield row.field.label, [("What it does", row.field.help), ("What it takes", takes)]
+        for section in self._key_sections():
+            if section[0] != "Anywhere" and self.main.query_one(f"#{section[0].lower()}").has_focus_within:
+                yield section
+
+    def _key_sections(self) -> Iterable[Section]:
+        for pane, bindings in all_bindings().items():
+            yield pane, [(self._keys_of(binding), f"{binding.tooltip}.") for binding in bindings if binding.tooltip]
+
+    def _keys_of(self, binding: Binding) -> str:
+        from flux_tui.keys import written
+
+        return written(self.session.config.keys.get(binding.id or "", binding.key)) or "none"
 
     def _folder_table(self) -> Iterable[tuple[str, str]]:
         yield "Pictures", str(self.gallery.root)
+        yield "Config", str(self.session.config_path)
         if self.log_path:
             yield "Log", str(self.log_path)
 
     def get_system_commands(self, screen: Screen[Any]) -> Iterable[SystemCommand]:
-        """Every key's action, by name, before Textual's own commands."""
+        """Every action that a key has, by name, before Textual's own commands."""
         if screen is self.main:
-            for binding in SCREEN_KEYS:
-                if binding.id != "cancel-outside-editor" and screen.check_action(binding.action, ()):
-                    yield SystemCommand(binding.description, f"{binding.tooltip}", _runner(screen, binding.action))
-        yield SystemCommand("Help", "Show the keys, the settings and the folders", self.action_help)
-        yield from (command for command in super().get_system_commands(screen) if command.title != "Keys")
+            for pane, bindings in all_bindings().items():
+                for binding in bindings:
+                    if binding.tooltip and binding.id not in ("cancel-outside-editor", "palette"):
+                        target = self if binding in APP_KEYS else self._target(pane)
+                        title = binding.description if pane == "Anywhere" else f"{pane}: {binding.description}"
+                        yield SystemCommand(title, binding.tooltip, _runner(target, binding.action))
+            yield SystemCommand("Reset settings", "Put the defaults into the form", self.main.action_reset_settings)
+        yield from (command for command in super().get_system_commands(screen) if command.title not in ("Keys", "Quit"))
+
+    def _target(self, pane: str) -> Any:
+        if pane == "Anywhere":
+            return self.main
+        return self.main.prompt.editor_in_use if pane == "Prompt" else self.main.query_one(f"#{pane.lower()}")
 
 
-def _runner(screen: Screen[Any], action: str) -> Callable[[], object]:
+def _runner(target: Any, action: str) -> Callable[[], object]:
     async def run() -> None:
-        await screen.run_action(action)
+        await target.run_action(action)
 
     return run

@@ -1,11 +1,15 @@
-"""Every key, once: its id, what it does, and what the help and the palette say of it.
+"""The keys of the app and of its one working screen: id, keys, what they do, what help and palette say of it.
 
-No key here needs the kitty protocol: legacy terminals and tmux deliver all of them but Ctrl+Enter, which is there for
-those that can send it. Generate has no priority over the panes: what was typed before F5 in the same burst is then in
-the prompt when F5 is acted upon. The keys that move the focus have it: what is typed after them goes to the new place.
+The panes have keys of their own, in their files; `all_bindings` gathers them. No key needs the kitty protocol: legacy
+terminals and tmux deliver all of them but the aliases Ctrl+Enter and Shift+Enter. Generate has no priority over the
+panes: what was typed before it in the same burst is then in the prompt when it is acted upon. The keys that move the
+focus have it: what is typed after them goes to the new place.
 """
 
 from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import Any
 
 from textual.binding import Binding
 
@@ -13,10 +17,18 @@ SCREEN_KEYS = (
     Binding(
         "f5,ctrl+g,ctrl+enter",
         "generate",
-        "Generate",
+        "Paint",
         key_display="F5",
         id="generate",
         tooltip="Paint the prompt with these settings; while a picture is being painted, queue it",
+    ),
+    Binding(
+        "shift+f5",
+        "generate(True)",
+        "Paint next",
+        show=False,
+        id="generate-first",
+        tooltip="The same, but before everything that waits",
     ),
     Binding(
         "f9",
@@ -41,7 +53,7 @@ SCREEN_KEYS = (
         "Panes",
         key_display="F6",
         id="next-pane",
-        tooltip="Go from prompt to settings to history",
+        tooltip="Go to the next pane",
         priority=True,
     ),
     Binding(
@@ -50,10 +62,61 @@ SCREEN_KEYS = (
         "Previous pane",
         show=False,
         id="previous-pane",
-        tooltip="Go the other way round",
+        tooltip="Go to the pane before",
         priority=True,
     ),
+    Binding("escape", "leave_zoom", "Leave zoom", show=False, id="leave-zoom", tooltip="Show the other panes again"),
     Binding("f3", "zoom", "Zoom", key_display="F3", id="zoom", tooltip="Give the picture the whole screen, and back"),
+    Binding(
+        "f4",
+        "lock_seed",
+        "Lock seed",
+        show=False,
+        id="lock-seed",
+        tooltip="Keep the seed for the next pictures, or let it be random again",
+    ),
+    Binding(
+        "f7",
+        "pause",
+        "Pause queue",
+        show=False,
+        id="pause",
+        tooltip="Hold back the pictures that wait, or let them go on; the one being painted goes on",
+    ),
+    Binding(
+        "ctrl+s", "swap_sides", "Swap sides", show=False, id="swap-sides", tooltip="Make a wide picture a tall one"
+    ),
+    Binding(
+        "ctrl+l", "pick_preset", "Presets", show=False, id="pick-preset", tooltip="Take a preset's settings, by name"
+    ),
+    Binding(
+        "ctrl+o", "jump", "Jump", show=False, id="jump", tooltip="Go to any pane or field by the letter shown on it"
+    ),
+    *(
+        Binding(
+            str(place),
+            f"pane('{name}')",
+            name.capitalize(),
+            show=False,
+            id=f"pane-{name}",
+            tooltip=f"Go to the {name}, where no text is being edited",
+        )
+        for place, name in enumerate(("prompt", "settings", "picture", "queue", "history"), 1)
+    ),
+    Binding(
+        "y", "copy('path')", "Copy path", show=False, id="copy-path", tooltip="Copy the path of the picture on show"
+    ),
+    Binding(
+        "Y", "copy('prompt')", "Copy prompt", show=False, id="copy-prompt", tooltip="Copy the prompt of that picture"
+    ),
+    Binding(
+        "question_mark",
+        "app.keymap",
+        "Keys",
+        show=False,
+        id="keymap",
+        tooltip="Show all keys, where no text is being edited",
+    ),
 )
 
 APP_KEYS = (
@@ -63,7 +126,7 @@ APP_KEYS = (
         "Help",
         key_display="F1",
         id="help",
-        tooltip="Show the keys, the settings and the folders",
+        tooltip="Explain the field or pane that has the focus",
         priority=True,
     ),
     Binding(
@@ -81,13 +144,37 @@ APP_KEYS = (
         "Quit",
         key_display="^Q",
         id="quit",
-        tooltip="End the program; a picture being painted is given up",
+        tooltip="End the program; it asks when pictures would be lost",
         priority=True,
     ),
     Binding("ctrl+c", "help_quit", show=False, system=True),
 )
 
 
+def all_bindings() -> dict[str, tuple[Binding, ...]]:
+    """Every action of the app that has an id, by the pane it belongs to. Imports the panes."""
+    from flux_tui.widgets.history import History
+    from flux_tui.widgets.prompt_keys import EDITING_KEYS, PANE_KEYS, PROMPT_KEYS, PROMPT_SCREEN_KEYS
+    from flux_tui.widgets.queue_pane import QueuePane
+    from flux_tui.widgets.row_list import RowList
+
+    return {
+        "Anywhere": _with_ids(SCREEN_KEYS, PROMPT_SCREEN_KEYS, APP_KEYS),
+        "Prompt": _with_ids(PANE_KEYS, PROMPT_KEYS, EDITING_KEYS),
+        "Queue": _with_ids(QueuePane.BINDINGS, RowList.BINDINGS),
+        "History": _with_ids(History.BINDINGS),
+    }
+
+
+def _with_ids(*tables: Iterable[Any]) -> tuple[Binding, ...]:
+    return tuple(binding for table in tables for binding in table if isinstance(binding, Binding) and binding.id)
+
+
 def written(keys: str) -> str:
-    """Keys as people write them: "F5  Ctrl+G"."""
-    return "  ".join("+".join(part.capitalize() for part in key.split("+")) for key in keys.split(","))
+    """Keys as people write them: "F5  Ctrl+G", "S", "?"."""
+    return "  ".join(map(_written_key, keys.split(",")))
+
+
+def _written_key(key: str) -> str:
+    signs = {"question_mark": "?", "full_stop": "."}
+    return key if len(key) == 1 else "+".join(signs.get(part, part.capitalize()) for part in key.split("+"))

@@ -1,16 +1,14 @@
 """The background thread that owns the engine: the only door to the heavy half of `flux_engine`.
 
-Jobs go in through `submit` and are taken one after another; news comes out through the `post` callable, as frozen
-dataclasses, from the thread itself. The engine is made inside the thread when the first job needs it, so that no screen
-ever waits for JAX. This module knows no widget.
+It takes jobs from a `JobQueue` one after another; news comes out through the `post` callable, as frozen dataclasses,
+from the thread itself. The engine is made inside the thread when the first job needs it, so that no screen ever waits
+for JAX. This module knows no widget.
 """
 
 from __future__ import annotations
 
-import itertools
 import logging
 import os
-import queue
 import sys
 import threading
 import time
@@ -20,18 +18,23 @@ from pathlib import Path
 from typing import Protocol
 
 from flux_engine.errors import FluxError
-from flux_engine.request import Event, GenerationRequest, PicturesReady, StageStarted
+from flux_engine.request import EngineStatus, Event, GenerationRequest, LoadingProgress, PicturesReady, StageStarted
 from flux_tui.gallery import BatchNotSaved, Gallery, SavedPicture
+from flux_tui.jobs import Job, JobQueue
 
 log = logging.getLogger(__name__)
 
 STARTING = "starting JAX"
 
+Watch = Callable[[LoadingProgress], None]
+
 
 class EngineLike(Protocol):
-    """What the worker asks of an engine; closing the iterator between two events cancels."""
+    """What the worker asks of an engine. Closing the iterator between events cancels; within a stage `watch` raises."""
 
-    def generate(self, request: GenerationRequest) -> Iterator[Event]: ...
+    def generate(self, request: GenerationRequest, watch: Watch) -> Iterator[Event]: ...
+
+    def status(self) -> EngineStatus: ...
 
 
 def default_engine() -> EngineLike:
@@ -44,20 +47,15 @@ def default_engine() -> EngineLike:
 
 
 @dataclass(frozen=True)
-class JobQueued:
-    """A request was accepted; `waiting` jobs are before it."""
-
-    job_id: int
-    request: GenerationRequest
-    waiting: int
+class QueueChanged:
+    """Jobs were added, moved, taken or ended; the queue itself knows which."""
 
 
 @dataclass(frozen=True)
 class JobStarted:
     """A job's turn has come."""
 
-    job_id: int
-    request: GenerationRequest
+    job: Job
 
 
 @dataclass(frozen=True)
@@ -71,9 +69,9 @@ class JobEvent:
 
 @dataclass(frozen=True)
 class JobSaved:
-    """A job is done and its pictures are in the gallery."""
+    """A job is done and its pictures are in the gallery; `seconds` is how long each stage took."""
 
-    job_id: int
+    job: Job
     pictures: tuple[SavedPicture, ...]
 
 
@@ -81,7 +79,7 @@ class JobSaved:
 class JobFailed:
     """A job ended in a fault; the worker goes on."""
 
-    job_id: int
+    job: Job
     message: str
     hint: str = ""
 
@@ -90,7 +88,7 @@ class JobFailed:
 class JobUnsaved:
     """A job's pictures are painted, but not all of them could be written; `saved` could."""
 
-    job_id: int
+    job: Job
     message: str
     hint: str
     saved: tuple[SavedPicture, ...]
@@ -98,26 +96,26 @@ class JobUnsaved:
 
 @dataclass(frozen=True)
 class JobCancelled:
-    """A job ended because somebody asked."""
+    """A job that had begun ended because somebody asked."""
 
-    job_id: int
-
-
-News = JobQueued | JobStarted | JobEvent | JobSaved | JobUnsaved | JobFailed | JobCancelled
+    job: Job
 
 
-class _Job:
-    def __init__(self, job_id: int, request: GenerationRequest) -> None:
-        self.job_id = job_id
-        self.request = request
-        self.cancelled = threading.Event()
+Outcome = JobSaved | JobUnsaved | JobFailed | JobCancelled
+News = QueueChanged | JobStarted | JobEvent | EngineStatus | Outcome
+
+_STATES = {JobSaved: "done", JobUnsaved: "failed", JobFailed: "failed", JobCancelled: "cancelled"}
+
+
+class _Stopped(Exception):
+    """Raised through the engine when a job was cancelled inside a stage."""
 
 
 class Worker:
     """One thread, one engine, one job at a time.
 
     Args:
-        post: receives the news; called from the worker's thread (and `JobQueued` from the caller's).
+        post: receives the news, from the worker's thread, and `QueueChanged` from whoever changed the queue.
         gallery: where finished pictures go.
         make_engine: makes the engine, inside the thread, when the first job needs it.
         log_path: named in the message of an unexpected fault; its traceback goes to this module's logger.
@@ -136,84 +134,78 @@ class Worker:
         self._log_path = log_path
         self._engine: EngineLike | None = None
         self._thread: threading.Thread | None = None
-        self._inbox: queue.SimpleQueue[_Job | None] = queue.SimpleQueue()
-        self._jobs: dict[int, _Job] = {}
-        self._ids = itertools.count(1)
+        self.queue = JobQueue(lambda: post(QueueChanged()))
 
-    @property
-    def unfinished(self) -> tuple[int, ...]:
-        """Ids of the jobs that wait or run, oldest first."""
-        return tuple(self._jobs)
+    def submit(self, request: GenerationRequest, *, front: bool = False) -> Job:
+        """Queue a request; the first one starts the thread."""
+        job = self.queue.add(request, front=front)
+        self.start()
+        return job
 
-    def submit(self, request: GenerationRequest) -> int:
-        """Queue a request and return its job id; the first one starts the thread."""
-        job = _Job(next(self._ids), request)
-        self._post(JobQueued(job.job_id, request, waiting=len(self._jobs)))
-        self._jobs[job.job_id] = job
-        self._inbox.put(job)
+    def start(self) -> None:
+        """Start the thread if it does not run yet."""
         if self._thread is None:
             self._thread = threading.Thread(target=self._run, name="flux-engine", daemon=True)
             self._thread.start()
-        return job.job_id
-
-    def cancel(self, job_id: int) -> bool:
-        """Ask a job to end at the next event; False when it is already over."""
-        job = self._jobs.get(job_id)
-        if job is None:
-            return False
-        job.cancelled.set()
-        return True
 
     def stop(self, timeout_s: float) -> bool:
-        """Cancel everything and wait; False when the thread is still inside a step after `timeout_s` seconds."""
-        for job_id in self.unfinished:
-            self.cancel(job_id)
-        self._inbox.put(None)
+        """Cancel the running job, take no other, and wait; False when a step still runs after `timeout_s` seconds."""
+        self.queue.close()
         if self._thread is None:
             return True
         self._thread.join(timeout_s)
         return not self._thread.is_alive()
 
     def _run(self) -> None:
-        while (job := self._inbox.get()) is not None:
+        while (job := self.queue.take()) is not None:
+            self._post(JobStarted(job))
             news = self._outcome(job)
-            self._jobs.pop(job.job_id, None)
+            note = news.message if isinstance(news, (JobFailed, JobUnsaved)) else ""
+            self.queue.finish(_STATES[type(news)], note)  # type: ignore[arg-type]
             self._post(news)
+            self._report_status()
 
-    def _outcome(self, job: _Job) -> JobSaved | JobUnsaved | JobFailed | JobCancelled:
+    def _outcome(self, job: Job) -> Outcome:
         try:
-            pictures = self._paint(job)
+            return JobSaved(job, self._paint(job))
+        except _Stopped:
+            return JobCancelled(job)
         except BatchNotSaved as error:
-            return JobUnsaved(job.job_id, str(error), error.hint, error.saved)
+            return JobUnsaved(job, str(error), error.hint, error.saved)
         except FluxError as error:
-            return JobFailed(job.job_id, str(error), error.hint)
+            return JobFailed(job, str(error), error.hint)
         except Exception as error:  # the worker outlives any fault of a job
-            log.exception("job %d failed", job.job_id)
-            return JobFailed(job.job_id, *_unexpected(error, self._log_path))
-        return JobCancelled(job.job_id) if pictures is None else JobSaved(job.job_id, pictures)
+            log.exception("job %d failed", job.id)
+            return JobFailed(job, *_unexpected(error, self._log_path))
 
-    def _paint(self, job: _Job) -> tuple[SavedPicture, ...] | None:
-        """The saved pictures, or None when the job was cancelled."""
-        if job.cancelled.is_set():
-            return None
-        self._post(JobStarted(job.job_id, job.request))
+    def _paint(self, job: Job) -> tuple[SavedPicture, ...]:
+        def watch(event: Event) -> None:
+            if self.queue.is_cancelling(job.id):
+                raise _Stopped
+            self._post(JobEvent(job.id, event))
+
         self._gallery.check()  # nothing is painted in vain
         if self._engine is None:
-            self._post(JobEvent(job.job_id, StageStarted("loading", STARTING)))
+            watch(StageStarted("loading", STARTING))
             self._engine = self._make_engine()
-        events = self._engine.generate(job.request)
+            self._report_status()
+        events = self._engine.generate(job.request, watch)
         try:
             for event in events:
-                if job.cancelled.is_set():
-                    return None
-                self._post(JobEvent(job.job_id, event))
+                watch(event)
                 if isinstance(event, PicturesReady):
-                    self._post(JobEvent(job.job_id, StageStarted("saving")))
+                    watch(StageStarted("saving"))
                     return self._gallery.save(event)
+                if isinstance(event, StageStarted):
+                    self._report_status()
         finally:
             if isinstance(events, Generator):
                 events.close()
         raise RuntimeError("the engine ended without a picture")
+
+    def _report_status(self) -> None:
+        if self._engine is not None:
+            self._post(self._engine.status())
 
 
 def _unexpected(error: Exception, log_path: Path | None) -> tuple[str, str]:

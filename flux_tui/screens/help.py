@@ -1,8 +1,8 @@
-"""F1: the keys, the settings and the folders, taken from the tables that the program itself uses."""
+"""Help: sections of names and what they mean, taken from the tables that the program itself uses."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Sequence
 from typing import ClassVar
 
 from textual.app import ComposeResult
@@ -12,15 +12,16 @@ from textual.content import Content
 from textual.screen import ModalScreen
 from textual.widgets import Footer, Static
 
-from flux_tui.settings import FORM_FIELDS
+Section = tuple[str, Sequence[tuple[str, str]]]
+"""A heading, and (name, what it means) pairs."""
 
 
 class HelpScreen(ModalScreen[None]):
     """Help, scrollable.
 
     Args:
-        keys: (key, what it does) pairs.
-        folders: (name, path) pairs.
+        sections: from the top.
+        title: of the box.
     """
 
     DEFAULT_CSS = """
@@ -35,22 +36,26 @@ class HelpScreen(ModalScreen[None]):
     """
 
     BINDINGS: ClassVar = [
-        Binding("f1,escape,q", "app.pop_screen", "Close", key_display="F1", id="close-help", tooltip="Close this help"),
+        Binding(
+            "f1,escape,q,question_mark",
+            "close",
+            "Close",
+            key_display="Esc",
+            id="close-help",
+            tooltip="Close this help",
+        ),
     ]
 
-    def __init__(self, keys: Iterable[tuple[str, str]], folders: Iterable[tuple[str, str]]) -> None:
+    def __init__(self, sections: Sequence[Section], title: str = "Help") -> None:
         super().__init__()
-        self._sections = (
-            ("Keys", list(keys)),
-            ("Settings", [(field.label, field.help) for field in FORM_FIELDS]),
-            ("Folders", list(folders)),
-        )
+        self._sections = sections
+        self._title = title
 
     def compose(self) -> ComposeResult:
         with VerticalScroll() as box:
-            box.border_title = "Help"
-            for title, rows in self._sections:
-                yield Static(Content.styled(title, "bold $text-accent"))
+            box.border_title = self._title
+            for heading, rows in self._sections:
+                yield Static(Content.styled(heading, "bold $text-accent"))
                 for name, text in rows:
                     yield _HelpRow(name, text)
                 yield Static()
@@ -59,11 +64,16 @@ class HelpScreen(ModalScreen[None]):
     def on_mount(self) -> None:
         self.query_one(VerticalScroll).focus()
 
+    def action_close(self) -> None:
+        """Close; a second key of the same burst finds it closed."""
+        if self.is_active:
+            self.dismiss()
+
 
 class _HelpRow(Static):
     DEFAULT_CSS = """
     _HelpRow { layout: horizontal; height: auto; }
-    _HelpRow > .name { width: 25; }
+    _HelpRow > .name { width: 25; padding: 0 1 0 0; }
     _HelpRow > .text { width: 1fr; color: $text-muted; }
     """
 

@@ -1,299 +1,472 @@
-"""The one working screen: prompt, settings, picture, history, and the line that says what goes on.
+"""The one working screen: prompt, settings, picture, queue, history, and the line that says where things stand.
 
-It turns keys into requests and the worker's news into what is seen. It holds no engine: `submit` and `cancel` are
-handed in by the app.
+It turns keys into requests, and messages of one pane into calls of others. It holds no engine: the worker and its queue
+are handed in by the app. What the worker says is shown by `flux_tui.screens.news`.
 """
 
 from __future__ import annotations
 
-import time
-from collections.abc import Callable
-from typing import ClassVar
+import contextlib
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, ClassVar
 
-from textual import on, work
+from textual import events, on, work
 from textual.app import ComposeResult
 from textual.binding import BindingType
-from textual.containers import Vertical
-from textual.screen import Screen
-from textual.widgets import Footer
+from textual.message import Message
+from textual.widget import Widget
+from textual.widgets import Footer, Input
 from textual.worker import get_current_worker
 
-from flux_engine.errors import RequestError
-from flux_engine.request import GenerationRequest, PicturesReady, RGBImage, StageStarted, StepDone
+from flux_engine.errors import FluxError, RequestError
+from flux_engine.fields import texts_of
+from flux_engine.request import GenerationRequest, RGBImage
+from flux_tui import editor, styles
 from flux_tui.gallery import Gallery, SavedPicture
+from flux_tui.glyphs import glyphs
 from flux_tui.keys import SCREEN_KEYS
+from flux_tui.layout import PANES, Pane
 from flux_tui.preview import read_image
-from flux_tui.progress import JobProgress, duration_text
-from flux_tui.widgets.history import History
-from flux_tui.widgets.prompt_editor import PromptEditor
+from flux_tui.prompts import Entry
+from flux_tui.screens.jump import JumpScreen
+from flux_tui.screens.news import Newsroom
+from flux_tui.screens.panes import PaneScreen
+from flux_tui.screens.picker import Picker
+from flux_tui.session import Session
+from flux_tui.settings import SEED_USE
+from flux_tui.tokens import Counts, CountsUnavailable, TokenCounter
+from flux_tui.widgets.history import NEXT_LOOK, History
+from flux_tui.widgets.history_cells import Look
+from flux_tui.widgets.prompt_pane import PROMPT_SCREEN_KEYS, PromptPane
+from flux_tui.widgets.queue_pane import QueuePane
 from flux_tui.widgets.settings_form import SettingsForm
-from flux_tui.widgets.stage import WELCOME, Stage
+from flux_tui.widgets.stage import Stage
 from flux_tui.widgets.status_line import StatusLine
-from flux_tui.worker import JobCancelled, JobEvent, JobFailed, JobQueued, JobSaved, JobStarted, JobUnsaved, News
+from flux_tui.worker import News, Worker
 
-FRAME_S = 0.125  # previews are painted at most 8 times a second
-STATUS_S = 0.25  # the status line at most 4 times: Textual drops no frame, a slow link would fall behind
+HINTS: dict[Pane, str] = {
+    "prompt": "Enter paints, Ctrl+J breaks the line.",
+    "queue": "x cancels, e edits, K and J move, Space pauses.",
+    "history": "Enter opens, a recalls, r all but the seed.",
+    "picture": "y copies the path, ? shows all keys.",
+}
+"""What the keys of a pane are, said in the status line when it gets the focus."""
 
-PROMPT_HELP = "F5 paints this prompt. F6 goes to the settings, F1 explains the keys."
 
-
-class MainScreen(Screen[None]):
-    """Prompt and settings on the left, picture and history on the right.
+class MainScreen(PaneScreen):
+    """Everything that a picture is made with.
 
     Args:
         gallery: where the history is read from.
-        submit: takes a request, returns its job id.
-        cancel: takes a job id; False when the job is over.
+        worker: where requests go.
+        session: config and what the last run left.
+        stage: the picture's pane, made for this terminal.
         checkpoint_dir: the model the settings start with; None is the demo model.
     """
 
-    BINDINGS: ClassVar[list[BindingType]] = [*SCREEN_KEYS]
+    BINDINGS: ClassVar[list[BindingType]] = [*SCREEN_KEYS, *PROMPT_SCREEN_KEYS]
+
+    @dataclass
+    class TokensCounted(Message):
+        """The counter's thread has counted."""
+
+        counts: Counts | CountsUnavailable
 
     def __init__(
         self,
         gallery: Gallery,
-        submit: Callable[[GenerationRequest], int],
-        cancel: Callable[[int], bool],
+        worker: Worker,
+        session: Session,
+        stage: Stage,
         checkpoint_dir: str | None = None,
     ) -> None:
-        super().__init__()
-        self.HORIZONTAL_BREAKPOINTS = [(0, "-narrow"), (100, "-normal"), (160, "-wide")]
-        self.VERTICAL_BREAKPOINTS = [(0, "-short"), (34, "-tall")]
-        self._gallery = gallery
-        self._submit = submit
-        self._cancel = cancel
-        self._waiting: list[int] = []
-        self._job: int | None = None
-        self._cancelling = False
-        self._progress: JobProgress | None = None
-        self._frame: tuple[RGBImage, tuple[str, ...]] | None = None  # the latest preview, not yet painted
-        self._frame_at_s = 0.0
-        self.prompt = PromptEditor(id="prompt")
-        self.form = SettingsForm(checkpoint_dir, id="settings")
-        self.stage = Stage(id="stage")
-        self.history = History(id="history")
+        super().__init__(_pane(session.layout("pane", "prompt")), _pane(session.layout("list", "history")))
+        self.gallery = gallery
+        self._worker = worker
+        self._session = session
+        self._count_tokens = TokenCounter(self._tokens_counted)
+        self._signs = signs = glyphs(session.option("ascii"))
+        self.prompt = PromptPane(
+            session.state.prompt,
+            session.state.negative_prompt,
+            history=session.prompts,
+            dot=signs.dot,
+            id="prompt",
+        )
+        self.form = SettingsForm(session.first_texts(checkpoint_dir), signs, id="settings")
+        self.stage = stage
+        self.queue = QueuePane(signs, id="queue")
+        self.history = History(gallery, signs, id="history")
+        self.history.thumbnails = stage.picture.canvas.graphics != "text"
+        self.history.thin_link = session.option("low_bandwidth")
         self.status = StatusLine(id="status")
+        self.newsroom = Newsroom(self, worker, session)
 
     def compose(self) -> ComposeResult:
-        with Vertical(id="left"):
-            yield self.prompt
-            yield self.form
-        with Vertical(id="right"):
-            yield self.stage
-            yield self.history
-        yield self.status
+        yield self.tabs
+        yield self.prompt
+        yield self.form
+        yield self.stage
+        yield self.queue
+        yield self.history
+        yield self.small
         yield Footer(show_command_palette=False)
+        yield self.status
 
     def on_mount(self) -> None:
-        self._ticks = [
-            self.set_interval(FRAME_S, self._paint_frame, pause=True),
-            self.set_interval(STATUS_S, self._paint_status, pause=True),
-        ]
-        self.prompt.focus()
-        self.status.say(PROMPT_HELP)
+        self.prompt.show_negative(self.form.avoids)
+        self.history.look = _look(self._session.layout("look", ""))
+        self.newsroom.open()
+        self.arrange_panes()
+        self.go_to(self.chosen)
         self._read_history()
+        self.call_after_refresh(self._count)
+        for fault in self._session.faults:
+            self.notify(fault, title="Config and state", severity="warning", timeout=30, markup=False)
+
+    def on_unmount(self) -> None:
+        self._count_tokens.stop()
+
+    def go_to(self, name: Pane) -> None:
+        super().go_to(name)
+        self.keep()
+
+    def focus_pane(self, pane: Widget) -> None:
+        if pane is self.form:
+            self.form.focus_field()
+        elif pane is self.prompt:
+            self.prompt.focus_editor()
+        else:
+            pane.focus()
 
     @work(thread=True, exit_on_error=False, group="history")
     def _read_history(self) -> None:
-        self.app.call_from_thread(self.history.put_earlier, self._gallery.newest())
+        days, stars = list(self.gallery.days()), self.gallery.starred
+        self.app.call_from_thread(self.history.put_days, days)
+        self.app.call_from_thread(self.history.show_stars, stars)
+
+    def take(self, news: News) -> None:
+        """Show what the worker says."""
+        self.newsroom.take(news)
 
     # Keys
 
     def check_action(self, action: str, parameters: tuple[object, ...]) -> bool | None:
         """Cancel is offered only while there is something to cancel."""
-        return self._busy if action == "cancel" else True
+        return self.newsroom.is_busy if action == "cancel" else True
 
-    @property
-    def _busy(self) -> bool:
-        return self._job is not None or bool(self._waiting)
+    def on_key(self, event: events.Key) -> None:
+        if event.key == "ctrl+\r":  # a tmux's Ctrl+Enter, with extended keys; no binding can name it
+            event.stop()
+            self.action_generate()
 
-    def action_generate(self) -> None:
-        """Queue a picture of what stands in the panes."""
-        if not self.prompt.text.strip():
+    def action_generate(self, front: bool = False) -> None:
+        """Queue pictures of what stands in the panes."""
+        prompt, negative = self.prompt.text, self.prompt.negative.strip() or None if self.form.avoids else None
+        if not prompt.strip():
+            self.go_to("prompt")
             self.prompt.say("Say what to paint.")
-            self.prompt.focus()
             return
         try:
-            requests = self.form.requests(self.prompt.text)
+            requests = self.form.requests(prompt, negative)
         except RequestError as error:
             self.stage.say_fault("Not painted", str(error), error.hint)
             return
         if not requests:
+            self.go_to("settings")
             self.status.say("A setting needs another value; see the line below it.", "$text-error")
-        for request in requests:
-            self._submit(request)
+            return
+        if note := self._session.prompts.add(prompt, negative):
+            self.notify(note, severity="warning", markup=False)
+        for request in reversed(requests) if front else requests:
+            self._worker.submit(request, front=front)
+        self.keep()
 
     def action_cancel(self) -> None:
-        """End the running job after its current step; with none running, the one that waits first."""
-        if self._job is not None:
-            self._cancelling = self._cancel(self._job)
-            self._paint_status()
-        elif self._waiting:
-            self._cancel(self._waiting[0])
+        """End the running job as soon as it can; with none running, the one that waits first."""
+        self.newsroom.cancel()
 
-    def action_next_pane(self, direction: int) -> None:
-        """Move the focus to another pane; a zoomed picture gives way."""
-        self.remove_class("-zoomed")
-        panes = (self.prompt, self.form, self.history)
-        here = next((place for place, pane in enumerate(panes) if pane.has_focus_within), -1 if direction > 0 else 0)
-        pane = panes[(here + direction) % len(panes)]
-        if pane is self.form:
-            self.form.focus_field()
-        else:
-            pane.focus()
+    def action_next_pane(self, step: int) -> None:
+        """Go so many panes on."""
+        self.next_pane(step)
+
+    def action_pane(self, name: Pane) -> None:
+        """Go to a pane."""
+        self.go_to(name)
+
+    def action_leave_editor(self) -> None:
+        """From text to where single letters are keys."""
+        self.go_to("picture")
 
     def action_zoom(self) -> None:
         """Give the picture the whole screen, and back."""
-        self.toggle_class("-zoomed")
+        self.zoom(not self.is_zoomed)
 
-    # What the focus is on, said in the status line while nothing runs
+    def action_leave_zoom(self) -> None:
+        """Give the other panes their places back."""
+        if self.is_zoomed:
+            self.zoom(False)
+
+    def action_lock_seed(self) -> None:
+        """Fix the seed, or let it be random again."""
+        locked = self.form.lock_seed()
+        self.status.say(f"The seed stays {self.form.texts['seed']}." if locked else "Every picture gets a new seed.")
+
+    def action_reset_settings(self) -> None:
+        """Put the config's defaults, or the model's own, into the form."""
+        self.form.put(self._session.default_texts(self.form.model))
+
+    def action_swap_sides(self) -> None:
+        """Exchange width and height."""
+        self.form.swap_sides()
+        self.status.say("Now {width} x {height}.".format(**self.form.texts))
+
+    def action_pause(self) -> None:
+        """Hold the queue, or let it go on."""
+        self._worker.queue.pause(not self._worker.queue.paused)
+
+    def action_copy(self, what: str) -> None:
+        """Copy something about the picture on show."""
+        picture = self.newsroom.shown
+        if picture is None:
+            self.status.say("There is no saved picture on show.")
+            return
+        self.app.copy_to_clipboard(str(picture.path) if what == "path" else picture.record.request.prompt)
+
+    def action_jump(self) -> None:
+        """Label panes and fields with letters; the next key goes there."""
+        panes: tuple[Pane, ...] = ("prompt", "settings", "queue", "history")
+        named = [(name[0], pane if (pane := self.pane(name)).display else self.tabs.tabs[name]) for name in panes]
+        letters = "bcdefgijklmnorstuvwxyz"  # without those of the panes
+        fields = [(key, row.control) for key, row in zip(letters, self.form.rows.values(), strict=False)]
+        shown = [(key, widget) for key, widget in [*named, *fields] if widget.is_on_screen]
+        self.app.push_screen(JumpScreen(shown), self._jumped)
+
+    def _jumped(self, target: str | None) -> None:
+        if target is None:
+            return
+        for name in PANES:
+            if name == target.removeprefix("tab-"):
+                self.go_to(name)
+        if target in self.form.rows:
+            self.form.rows[target].control.focus()
+
+    # Choosing by name
+
+    async def action_search_prompts(self) -> None:
+        """Find a prompt that was run before."""
+
+        def find(words: str) -> Sequence[tuple[str, Entry]]:
+            return [(entry.prompt, entry) for entry in self._session.prompts.search(words)]
+
+        def take(entry: Entry) -> None:
+            self._put_prompt(entry.prompt, entry.negative_prompt)
+
+        await self._pick("Prompts run before", find, take)
+
+    async def action_pick_style(self) -> None:
+        """Put the prompt into a named style."""
+        found, faults = styles.styles(self._session.config_path.parent)
+        for fault in faults:
+            self.notify(fault, title="Styles", severity="warning", markup=False)
+
+        def find(typed: str) -> Sequence[tuple[str, str]]:
+            return [(f"{name:<12} {found[name]}", found[name]) for name in styles.matching(found, typed)]
+
+        await self._pick("Styles", find, lambda text: self._put_prompt(styles.apply(text, self.prompt.text)))
+
+    async def action_pick_preset(self) -> None:
+        """Take a preset's settings."""
+        presets = self._session.config.presets
+
+        def find(typed: str) -> Sequence[tuple[str, str]]:
+            return [(f"{name:<12} {_listed(presets[name])}", name) for name in styles.matching(presets, typed)]
+
+        empty = "Nothing matches." if presets else "No presets yet: write [presets.NAME] in the config."
+        await self._pick("Presets", find, lambda name: self.form.put_values(presets[name]), empty)
+
+    async def _pick(
+        self, title: str, find: Callable[[str], Any], take: Callable[[Any], object], empty: str = "Nothing matches."
+    ) -> None:
+        def taken(value: Any) -> None:
+            if value is not None:
+                take(value)
+
+        picker = Picker(title, find, empty=empty, ellipsis=self._signs.ellipsis)
+        await self.app.push_screen(picker, taken)  # awaited: the keys that follow in one burst are for the picker
+
+    def _put_prompt(self, prompt: str, negative_prompt: str | None = None) -> None:
+        self.prompt.put_back(prompt, self.prompt.negative if negative_prompt is None else negative_prompt)
+        self.go_to("prompt")
+
+    def action_edit_outside(self) -> None:
+        """Edit the prompt in the user's own editor."""
+        text, fault = self.prompt.editor_in_use.text, None
+        with self.app.suspend():
+            try:
+                text = editor.edit_outside(text, self._session.config.app.editor)
+            except FluxError as error:  # in here: Textual does not come back from a suspension that an error ends
+                fault = error
+        if fault:
+            self.notify(f"{fault} {fault.hint}", title="Not edited", severity="error", timeout=15, markup=False)
+        else:
+            self.prompt.replace(text)
+
+    # What the panes say
+
+    @on(PromptPane.Edited)
+    def _prompt_edited(self) -> None:
+        self._count()
+        self.keep()
+
+    def _count(self) -> None:
+        self._count_tokens.count(self.prompt.text, self.form.model)
+
+    @on(SettingsForm.Changed)
+    def _settings_changed(self) -> None:
+        self.prompt.show_negative(self.form.avoids)
+        self._count()
+        self.keep()
+
+    def _tokens_counted(self, counts: Counts | CountsUnavailable) -> None:
+        with contextlib.suppress(RuntimeError):  # the loop has closed: nobody is left to tell
+            self.post_message(self.TokensCounted(counts))
+
+    def on_main_screen_tokens_counted(self, message: TokensCounted) -> None:
+        self.prompt.count_shown(message.counts)
+
+    @on(Input.Submitted)
+    def _submitted(self) -> None:
+        self.action_generate()
 
     @on(SettingsForm.Focused)
     def _explain_field(self, event: SettingsForm.Focused) -> None:
         if event.fault:
             self.status.say(f"{event.field.label}: {event.fault}", "$text-error")
         else:
-            self._say_at_rest(f"{event.field.label}: {event.field.help}")
+            self.status.say(f"{event.field.label}: {event.field.help}")
 
     def on_descendant_focus(self) -> None:
-        if self.prompt.has_focus:
-            self._say_at_rest(PROMPT_HELP)
-        elif self.history.has_focus:
-            self._say_at_rest("Enter puts a picture's prompt and settings back. F6 goes to the prompt.")
+        for name, hint in HINTS.items():
+            if self.pane(name).has_focus_within:
+                self.status.say(hint)
 
-    def _say_at_rest(self, text: str) -> None:
-        if self._job is None:
-            self.status.say(text)
+    @on(QueuePane.Cancel)
+    def _cancel_job(self, event: QueuePane.Cancel) -> None:
+        self._worker.queue.cancel(event.job_id)
+
+    @on(QueuePane.CancelWaiting)
+    def _cancel_waiting(self) -> None:
+        self._worker.queue.cancel_waiting()
+
+    @on(QueuePane.Pause)
+    def _pause_queue(self, event: QueuePane.Pause) -> None:
+        self._worker.queue.pause(event.paused)
+
+    @on(QueuePane.Move)
+    def _move_job(self, event: QueuePane.Move) -> None:
+        self._worker.queue.move(event.job_id, event.by)
+
+    @on(QueuePane.Retry)
+    def _retry_job(self, event: QueuePane.Retry) -> None:
+        self._worker.queue.retry(event.job_id)
+
+    @on(QueuePane.Forget)
+    def _forget_finished(self) -> None:
+        self._worker.queue.forget_finished()
+
+    @on(QueuePane.Edit)
+    def _edit_job(self, event: QueuePane.Edit) -> None:
+        """A job that waits leaves the queue for the panes; of another one a copy does."""
+        job = self._worker.queue.get(event.job_id)
+        if job is not None:
+            self._worker.queue.take_back(job.id)
+            self.put_back(job.request)
+            self.go_to("prompt")
 
     # History
 
     @on(History.Shown)
     def _show_saved(self, event: History.Shown) -> None:
-        if self._job is None:
-            self._load(event.picture)
+        if not self.newsroom.is_painting:
+            self.load(event.picture)
+
+    @on(History.Opened)
+    def _open(self, event: History.Opened) -> None:
+        self.load(event.picture)
+        self.zoom(True)
+
+    @on(History.Starred)
+    def _star(self, event: History.Starred) -> None:
+        self._keep_star(event.picture.path, event.starred)
+
+    @work(thread=True, exit_on_error=False, group="stars")
+    def _keep_star(self, path: Path, starred: bool) -> None:
+        try:
+            self.gallery.star(path, starred)
+        except FluxError as error:
+            self.notify(f"{error} {error.hint}", title="Not starred", severity="error", markup=False)
+            self.app.call_from_thread(self.history.show_stars, self.gallery.starred)
 
     @on(History.Recalled)
-    def _put_back(self, event: History.Recalled) -> None:
-        request = event.picture.record.request
-        self.prompt.put_back(request.prompt)
+    def _recall(self, event: History.Recalled) -> None:
+        request, texts = event.picture.record.request, texts_of(event.picture.record.request)
+        match event.what:
+            case "all":
+                self.put_back(request)
+            case "prompt":
+                self.prompt.put_back(request.prompt, request.negative_prompt or "")
+            case "seed":
+                self.form.put({"seed": texts["seed"], SEED_USE.name: "fixed"})
+            case "remix":
+                self.prompt.put_back(request.prompt, request.negative_prompt or "")
+                self.form.put({name: text for name, text in texts.items() if name != "seed"})
+            case "size":
+                self.form.put({name: texts[name] for name in ("width", "height")})
+        self.status.say(f"Put back: {RECALLED[event.what]}. F5 paints.")
+
+    def put_back(self, request: GenerationRequest) -> None:
+        """Put a request into the panes; its seed stays fixed."""
+        self.prompt.put_back(request.prompt, request.negative_prompt or "")
         self.form.put_back(request)
-        if self._job is None:
-            self._load(event.picture)
-        self._say_at_rest("Prompt and settings are back; the seed is fixed. F5 paints it again.")
 
     @work(thread=True, exclusive=True, exit_on_error=False, group="picture")
-    def _load(self, picture: SavedPicture) -> None:
+    def load(self, picture: SavedPicture) -> None:
+        """Read a picture's file and show it."""
         try:
             image: RGBImage | None = read_image(str(picture.path))
         except (OSError, ValueError):
             image = None
         if not get_current_worker().is_cancelled:  # by a later choice
-            self.app.call_from_thread(self._show_loaded, image, picture)
+            self.app.call_from_thread(self.newsroom.show_saved, image, picture)
 
-    def _show_loaded(self, image: RGBImage | None, picture: SavedPicture) -> None:
-        if self._job is not None:
-            return
-        if image is None:
-            self.stage.say_fault("Not shown", f"{picture.path} cannot be read.", "Was it moved or deleted?")
-        else:
-            self.stage.show(image, _facts(picture.record.request, picture.path.name))
+    # What is kept
 
-    # News from the worker
-
-    def take(self, news: News) -> None:
-        """Show what the worker says."""
-        was_busy = self._busy
-        self._show_news(news)
-        if self._busy != was_busy:
-            self.refresh_bindings()  # Cancel comes and goes; each call makes the footer anew, so not at every step
-
-    def _show_news(self, news: News) -> None:
-        match news:
-            case JobQueued(job_id):
-                self._waiting.append(job_id)
-                if self._job is None:
-                    self.status.say("starting", "bold $text-accent")
-            case JobStarted(job_id, request):
-                self._begin(job_id, request)
-            case JobEvent(_, PicturesReady() as ready):
-                self._frame = None
-                self.stage.show(ready.images[0], _facts(ready.request))
-                for warning in ready.warnings:
-                    self.notify(warning, title="Note", severity="warning", timeout=10, markup=False)
-            case JobEvent(_, StageStarted() | StepDone() as event, at_s):
-                self._advance(event, at_s)
-            case JobSaved(_, pictures):
-                self._finish(news.job_id)
-                self.history.add(pictures)
-                self._say_saved(pictures)
-            case JobUnsaved(_, message, hint, saved):
-                self._finish(news.job_id)
-                self.history.add(saved)
-                self.status.say("Painted, but not saved.", "$text-error")
-                self.notify(f"{message} {hint}", title="Not saved", severity="error", timeout=30, markup=False)
-            case JobFailed(_, message, hint):
-                self._finish(news.job_id)
-                self.stage.say_fault("Not painted", message, hint)
-                self.status.say("The picture was not painted. F3 gives the reason more room.", "$text-error")
-                if self._waiting:  # the next picture soon covers the stage
-                    self.notify(f"{message} {hint}", title="Not painted", severity="error", timeout=15, markup=False)
-            case JobCancelled():
-                self._finish(news.job_id)
-                self.status.say("Cancelled. F5 paints again.")
-                if self.stage.image is None:
-                    self.stage.say(WELCOME)
-
-    def _begin(self, job_id: int, request: GenerationRequest) -> None:
-        self._waiting.remove(job_id)
-        self._job, self._cancelling = job_id, False
-        self._progress = JobProgress(num_steps=request.num_steps, started_at_s=time.monotonic())
-        if self.stage.image is None:
-            self.stage.say("The first steps will show here.")
-        for tick in self._ticks:
-            tick.resume()
-        self._paint_status()
-
-    def _advance(self, event: StageStarted | StepDone, at_s: float) -> None:
-        if self._progress is None:
-            return
-        self._progress = self._progress.after(event, at_s)
-        if isinstance(event, StageStarted):
-            self._paint_status()
-        elif event.preview is not None:
-            self._frame = (event.preview, (f"step {event.step} of {event.num_steps}",))
-            if time.monotonic() - self._frame_at_s >= FRAME_S:
-                self._paint_frame()
-
-    def _paint_frame(self) -> None:
-        if self._frame is not None:
-            self.stage.show(*self._frame)
-            self._frame = None
-            self._frame_at_s = time.monotonic()
-
-    def _paint_status(self) -> None:
-        if self._job is not None and self._progress is not None:
-            now_s = time.monotonic()
-            self.status.show(self._progress, now_s, waiting=len(self._waiting), cancelling=self._cancelling)
-
-    def _finish(self, job_id: int) -> None:
-        if job_id in self._waiting:  # cancelled before its turn
-            self._waiting.remove(job_id)
-            return
-        self._paint_frame()
-        for tick in self._ticks:
-            tick.pause()
-        self._job, self._cancelling = None, False
-
-    def _say_saved(self, pictures: tuple[SavedPicture, ...]) -> None:
-        if not pictures or self._progress is None:
-            return
-        took = duration_text(self._progress.elapsed_s(time.monotonic()))
-        name = f"{pictures[0].day}/{pictures[0].path.name}"
-        more = f" and {len(pictures) - 1} more" if len(pictures) > 1 else ""
-        self.status.say(f"Saved {name}{more} in {took}.", "$text-success")
+    def keep(self) -> None:
+        """Note what stands in the panes, for the next start."""
+        self._session.keep(prompt=self.prompt.text, negative_prompt=self.prompt.negative, settings=self.form.texts)
+        self._session.keep_layout(pane=self.chosen, list=self.listed, look=self.history.look or "")
+        self.newsroom.write_soon()
 
 
-def _facts(request: GenerationRequest, name: str = "") -> tuple[str, ...]:
-    """What the caption says of a picture, the most important first."""
-    facts = (f"{request.width} x {request.height}", f"seed {request.seed}", f"{request.num_steps} steps", name)
-    return tuple(fact for fact in facts if fact)
+RECALLED = {
+    "all": "prompt and settings, the seed too",
+    "prompt": "the prompt",
+    "seed": "the seed",
+    "remix": "everything but the seed",
+    "size": "width and height",
+}
+
+
+def _pane(name: str) -> Pane:
+    return next((pane for pane in PANES if pane == name), "prompt")
+
+
+def _look(name: str) -> Look | None:
+    return next((look for look in NEXT_LOOK if look == name), None)
+
+
+def _listed(values: Any) -> str:
+    return ", ".join(f"{name} {value}" for name, value in values.items())

@@ -1,50 +1,69 @@
-"""The prompt: a multi-line editor with soft wrap. Enter makes a newline; the screen's keys generate."""
+"""The prompt's editor: a text area with this program's keys, a bound on its length, and no sign that terminals obey.
+
+Knows keys and text; what running, searching or leaving means is the screen's.
+"""
 
 from __future__ import annotations
 
 from typing import ClassVar
 
-from textual.binding import Binding
+from textual import events
 from textual.widgets import TextArea
+from textual.widgets.text_area import Edit, EditResult
+
+from flux_tui.metadata import harmless
+from flux_tui.widgets.key_order import act_in_order
+from flux_tui.widgets.prompt_keys import EDITING_KEYS, PROMPT_KEYS
+
+MAX_CHARACTERS = 32_768  # T5 reads 512 tokens, 2,500 or so; every key in a line of a megabyte takes 2 s to paint
 
 
 class PromptEditor(TextArea, inherit_bindings=False):
-    """The prompt pane."""
+    """An editor for a prompt or a negative prompt, of up to `MAX_CHARACTERS`; what goes beyond them is left out."""
 
-    # F6 and F7 select text in a TextArea; here F6 goes to the next pane.
-    BINDINGS: ClassVar = [
-        binding for binding in TextArea.BINDINGS if isinstance(binding, Binding) and binding.key not in ("f6", "f7")
-    ]
+    BINDINGS: ClassVar = [*PROMPT_KEYS, *EDITING_KEYS]
 
     DEFAULT_CSS = """
     PromptEditor {
-        border: round $foreground 25%;
-        border-title-color: $text-muted;
+        border: none;
+        &:focus { border: none; }
+        padding: 0;
         background: $background;
-        padding: 0 1;
         scrollbar-size-vertical: 1;
-        &:focus { border: round $accent; border-title-color: $text-accent; }
-        &.-fault { border: round $error; border-subtitle-color: $text-error; }
         .text-area--cursor-line { background: transparent; }
     }
     """
 
     def __init__(self, text: str = "", *, id: str | None = None) -> None:
+        text = harmless(text)[:MAX_CHARACTERS]
         super().__init__(text, soft_wrap=True, show_line_numbers=False, tab_behavior="focus", id=id)
-        self.border_title = "Prompt"
         self.cursor_blink = False  # a blinking cursor sends bytes for ever
-
-    def put_back(self, prompt: str) -> None:
-        """Replace the whole prompt; one undo brings the old one back."""
-        self.replace(prompt, self.document.start, self.document.end)
+        self.match_cursor_bracket = False  # a prompt is no program, and the search goes through all of it
         self.move_cursor(self.document.end)
-        self.say("")
 
-    def say(self, fault: str) -> None:
-        """Mark the pane with what is wrong with the prompt; "" takes the mark away."""
-        self.set_class(bool(fault), "-fault")
-        self.border_subtitle = fault
+    @property
+    def is_full(self) -> bool:
+        """Whether there is no room for another character."""
+        return len(self.text) >= MAX_CHARACTERS
 
-    def on_text_area_changed(self) -> None:
-        if self.text.strip():
-            self.say("")
+    def put_back(self, text: str) -> None:
+        """Replace the whole text; one undo brings the old one back."""
+        if harmless(text) == self.text:
+            return
+        self.history.checkpoint()
+        self.replace(text, self.document.start, self.document.end, maintain_selection_offset=False)
+        self.move_cursor(self.document.end)
+
+    def edit(self, edit: Edit) -> EditResult:
+        """Do an edit, with as much of its text as there is room for and without what a terminal would obey."""
+        replaced = self.get_text_range(edit.top, edit.bottom)
+        room = MAX_CHARACTERS - len(self.text) + len(replaced)
+        edit.text = harmless(edit.text)[: max(room, 0)]
+        return super().edit(edit)
+
+    def action_newline(self) -> None:
+        """Begin a new line."""
+        self.replace("\n", *self.selection, maintain_selection_offset=False)
+
+    async def _on_key(self, event: events.Key) -> None:
+        await act_in_order(self, event)

@@ -1,50 +1,84 @@
-"""The stage: the picture as it sharpens, or a message in its place; below it one line that says what it is."""
+"""The stage: the picture as it sharpens, or a message in its place; below it two lines that say what it is, or how far.
+
+Previews wait in a box of one: a newer one takes the older one's place, and the pacer says when the link to the terminal
+has room for it.
+"""
 
 from __future__ import annotations
+
+import time
+from dataclasses import dataclass
 
 from textual.app import ComposeResult
 from textual.containers import Vertical
 from textual.content import Content
+from textual.message import Message
 from textual.widgets import Static
 
 from flux_engine.request import RGBImage
-from flux_tui.widgets.picture_view import PictureView
+from flux_tui.glyphs import Glyphs, glyphs
+from flux_tui.progress import JobProgress, Learned, clock_text, pace_text
+from flux_tui.terminal.pacing import SIZES, Pacer
+from flux_tui.widgets.picture_view import Canvas, PictureView
 
 WELCOME = "Say in the prompt what to paint,\nthen press F5."
 
 GAP = "   "
 
 
-class Stage(Vertical):
-    """The picture pane."""
+class Stage(Vertical, can_focus=True):
+    """The picture pane.
+
+    Args:
+        canvas: how pictures get onto the terminal.
+        pacer: when previews may.
+        signs: the glyphs of bars.
+    """
 
     DEFAULT_CSS = """
     Stage {
         border: round $foreground 25%;
         border-title-color: $text-muted;
         padding: 0 1;
-        #caption {
+        &:focus { border: round $accent; border-title-color: $text-accent; }
+        .line {
             height: 1; width: 1fr; text-align: center; color: $text-muted; text-wrap: nowrap; text-overflow: ellipsis;
         }
         #notice { height: 1fr; width: 1fr; content-align: center middle; text-align: center; color: $text-muted; }
-        &.-notice PictureView, &.-notice #caption { display: none; }
+        &.-notice PictureView { display: none; }
         &.-picture #notice { display: none; }
         &.-fault #notice { color: $foreground; }
     }
     """
 
-    def __init__(self, *, id: str | None = None) -> None:
+    @dataclass
+    class Drawn(Message):
+        """A preview was drawn; whoever can asks the terminal to say so when it has drawn it, too."""
+
+    def __init__(
+        self,
+        canvas: Canvas | None = None,
+        pacer: Pacer | None = None,
+        signs: Glyphs | None = None,
+        *,
+        id: str | None = None,
+    ) -> None:
         super().__init__(id=id)
         self.border_title = "Picture"
+        self.pacer = pacer or Pacer()
+        self._signs = signs or glyphs(ascii=False)
         self._facts: tuple[str, ...] = ()
-        self._picture = PictureView(id="picture")
+        self._next: tuple[RGBImage, bool] | None = None  # the latest preview, not drawn yet, and whether it is the last
+        self.picture = PictureView(canvas, id="picture-view")
         self._notice = Static(id="notice", markup=False)
-        self._caption = Static(id="caption", markup=False)
+        self._caption = Static(id="caption", classes="line", markup=False)
+        self._bar = Static(id="bar", classes="line", markup=False)
 
     def compose(self) -> ComposeResult:
-        yield self._picture
+        yield self.picture
         yield self._notice
         yield self._caption
+        yield self._bar
 
     def on_mount(self) -> None:
         self.say(WELCOME)
@@ -52,34 +86,37 @@ class Stage(Vertical):
     @property
     def image(self) -> RGBImage | None:
         """The picture on show; None when there is a message instead."""
-        return self._picture.image
+        return self.picture.image
 
     @property
     def text(self) -> str:
-        """What the pane says in words: the message, or the picture's caption."""
-        shown = self._notice if self.has_class("-notice") else self._caption
-        return str(shown.content)
+        """What the pane says in words: the message, if there is one, and the lines below."""
+        notice = [str(self._notice.content)] if self.has_class("-notice") else []
+        return "\n".join([*notice, str(self._caption.content), str(self._bar.content)]).strip()
 
     def show(self, image: RGBImage, facts: tuple[str, ...]) -> None:
-        """Show a picture, and below it as many of the facts as there is room for."""
+        """Show a finished picture, and below it as many of the facts as there is room for."""
+        self._next = None
         self._turn("-picture")
-        self._picture.show(image)
+        self.picture.show(image)
+        self.caption(facts)
+
+    def caption(self, facts: tuple[str, ...]) -> None:
+        """Say other things about the picture on show."""
+        self._bar.update("")
         self._facts = facts
         self._fit_caption()
 
     def on_resize(self) -> None:
         self._fit_caption()
 
-    def _fit_caption(self) -> None:
-        count = len(self._facts)
-        while count > 1 and len(GAP.join(self._facts[:count])) > self.content_size.width:
-            count -= 1
-        self._caption.update(GAP.join(self._facts[:count]))
-
     def say(self, message: str) -> None:
         """Show words in place of a picture."""
         self._turn("-notice")
-        self._picture.show(None)
+        self._facts = ()
+        self.picture.show(None)
+        self._caption.update("")
+        self._bar.update("")
         self._notice.update(message)
 
     def say_fault(self, title: str, message: str, hint: str) -> None:
@@ -92,6 +129,82 @@ class Stage(Vertical):
         parts.append(Content.styled(message, "$text-muted"))
         self._notice.update(Content("").join(parts))
 
+    # While a picture is being painted
+
+    def preview(self, image: RGBImage, *, last: bool) -> None:
+        """Show how the picture is coming on, as soon as the link has room; the last step is always shown."""
+        self._next = (image, last)
+        self.draw_preview()
+
+    def draw_preview(self) -> None:
+        """Draw the preview that waits, if one does and the pacer lets it."""
+        now_s = time.monotonic()
+        if self._next is None or not self.pacer.may_draw(now_s, last=self._next[1]):
+            return
+        (image, _), self._next = self._next, None
+        limit = self.pacer.columns_lines()
+        self._turn("-picture")
+        self.pacer.drawn(now_s, self.picture.show(image, None if limit == SIZES[0] else limit, preview=True))
+        if self.pacer.wants_reply:
+            self.post_message(self.Drawn())
+
+    def show_progress(self, progress: JobProgress, now_s: float, learned: Learned, *, cancelling: bool = False) -> None:
+        """Show how far a job is: words in one line, a bar in the next."""
+        self._facts = ()
+        width = self.content_size.width
+        self._caption.update(progress_content(progress, now_s, learned, width, cancelling))
+        self._bar.update(bar_content(progress.done, width, self._signs))
+
+    def clear_progress(self) -> None:
+        """The job is over."""
+        self._next = None
+        self._caption.update("")
+        self._bar.update("")
+
+    def _fit_caption(self) -> None:
+        if not self._facts:
+            return
+        width = self.content_size.width
+        count = len(self._facts)
+        while count > 1 and len(GAP.join(self._facts[:count])) > width:
+            count -= 1
+        rest = GAP.join(self._facts[count:])
+        self._caption.update(GAP.join(self._facts[:count]))
+        self._bar.update(rest if len(rest) <= width else "")
+
     def _turn(self, kind: str) -> None:
-        self.remove_class("-notice", "-picture", "-fault")
-        self.add_class(kind)
+        if not self.has_class(kind) or self.has_class("-fault"):
+            self.remove_class("-notice", "-picture", "-fault")
+            self.add_class(kind)
+
+
+def progress_content(
+    progress: JobProgress, now_s: float, learned: Learned, width: int, cancelling: bool = False
+) -> Content:
+    """How far a job is, in one line of at most `width` cells: what matters less is left out first."""
+    words = Content.styled("cancelling" if cancelling else progress.stage or "starting", "bold $text-accent")
+    if progress.stage == "denoising":
+        words += Content(f"  {progress.step:>{len(str(progress.num_steps))}}/{progress.num_steps}")
+    elif progress.detail:
+        words += Content.styled(f"  {progress.detail}", "$text-muted")
+    for fact in _facts(progress, now_s, learned):
+        if words.cell_length + len(GAP) + len(fact) <= width:
+            words += Content.styled(GAP + fact, "$text-muted")
+    return words
+
+
+def bar_content(done: float | None, width: int, signs: Glyphs) -> Content:
+    """A bar of `width` cells; a line without end where nobody can tell how much is done."""
+    full = int(width * (done or 0.0))
+    return Content.styled(signs.bar_done * full, "$accent") + Content.styled(
+        signs.bar_left * (width - full), "$foreground 25%"
+    )
+
+
+def _facts(progress: JobProgress, now_s: float, learned: Learned) -> list[str]:
+    left, pace = progress.left_s(now_s, learned), progress.steps_per_second
+    facts = ["" if left is None else f"ETA {clock_text(left)}"]
+    if progress.stage == "denoising" and pace is not None:
+        facts.append(pace_text(pace))
+    facts.append(f"{clock_text(progress.elapsed_s(now_s))} elapsed")
+    return [fact for fact in facts if fact]

@@ -9,20 +9,23 @@ import os
 import sys
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
-from flux_engine.request import Event, GenerationRequest
+from flux_engine.request import Event, GenerationRequest, LoadingProgress
 from flux_tui import __main__
+from flux_tui.launch import launch_from
 from tests.tui.fakes import FakeEngine
 
 
 class NoisyEngine(FakeEngine):
     """Takes its time over each step, and, asked for "for ever", never comes back from the first one."""
 
-    def generate(self, request: GenerationRequest) -> Iterator[Event]:
+    def generate(
+        self, request: GenerationRequest, watch: Callable[[LoadingProgress], None] = lambda progress: None
+    ) -> Iterator[Event]:
         os.write(2, b"GARBAGE FROM C++\n")
-        for event in super().generate(request):
+        for event in super().generate(request, watch):
             yield event
             if request.prompt == "for ever":
                 threading.Event().wait()
@@ -31,4 +34,5 @@ class NoisyEngine(FakeEngine):
 
 if __name__ == "__main__":
     __main__.STOP_S = 0.2
-    sys.exit(__main__.run_app(Path(sys.argv[1]), make_engine=NoisyEngine))
+    arguments = __main__.parser().parse_args(sys.argv[2:])
+    sys.exit(__main__.run_app(Path(sys.argv[1]), make_engine=NoisyEngine, launch=launch_from(arguments)))

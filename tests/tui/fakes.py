@@ -7,13 +7,22 @@ import errno
 import functools
 import os
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 
 import pytest
 
-from flux_engine.request import Event, GenerationRequest, PicturesReady, RGBImage, StageStarted, StepDone
+from flux_engine.request import (
+    EngineStatus,
+    Event,
+    GenerationRequest,
+    LoadingProgress,
+    PicturesReady,
+    RGBImage,
+    StageStarted,
+    StepDone,
+)
 
 
 @functools.cache
@@ -32,12 +41,13 @@ def gradient(width: int, height: int, hue: float = 0.6) -> RGBImage:
 class FakeEngine:
     """Paints gradients.
 
-    `gate` lets one step through for each `gate.release()`; None lets all through. `fault` is raised at the step
-    `fault_at` (0: before anything is announced). `started` is set when a request arrives; `closed` counts the
-    generators that were closed or ended.
+    `gate` lets one step through for each `gate.release()`, `loading_gate` a quarter of the weights; None lets all
+    through. `fault` is raised at the step `fault_at` (0: before anything is announced). `started` is set when a request
+    arrives; `closed` counts the generators that were closed or ended.
     """
 
     gate: threading.Semaphore | None = None
+    loading_gate: threading.Semaphore | None = None
     fault: BaseException | None = None
     fault_at: int = 0
     warnings: tuple[str, ...] = ()
@@ -46,18 +56,27 @@ class FakeEngine:
     closed: threading.Semaphore = field(default_factory=lambda: threading.Semaphore(0))
     thread_names: list[str] = field(default_factory=list)
 
-    def generate(self, request: GenerationRequest) -> Iterator[Event]:
+    def generate(
+        self, request: GenerationRequest, watch: Callable[[LoadingProgress], None] = lambda progress: None
+    ) -> Iterator[Event]:
         self.requests.append(request)
         self.thread_names.append(threading.current_thread().name)
         self.started.set()
         try:
-            yield from self._events(request)
+            yield from self._events(request, watch)
         finally:
             self.closed.release()
 
-    def _events(self, request: GenerationRequest) -> Iterator[Event]:
+    def status(self) -> EngineStatus:
+        return EngineStatus(device="fake", model_name="fake", bytes_in_use=3 * 2**30, bytes_limit=24 * 2**30)
+
+    def _events(self, request: GenerationRequest, watch: Callable[[LoadingProgress], None]) -> Iterator[Event]:
         self._maybe_fail(0)
         yield StageStarted("loading", "transformer")
+        for part in range(1, 5):
+            if self.loading_gate is not None:
+                self.loading_gate.acquire()
+            watch(LoadingProgress("transformer", part / 4))
         yield StageStarted("encoding")
         yield StageStarted("denoising")
         for step in range(1, request.num_steps + 1):

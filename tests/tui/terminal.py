@@ -11,29 +11,45 @@ import subprocess
 import sys
 import termios
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
 
 import pyte
 
 WAIT_S = 60.0
+ANSWERS = {b"\x1b[c": b"\x1b[?62;22c", b"\x1b[6n": b"\x1b[1;1R"}  # its attributes; the cursor's place
 
 
 class Terminal:
     """Runs `argv`; `until` reads what it paints until the screen says so."""
 
-    def __init__(self, argv: list[str], cwd: Path, size: tuple[int, int] = (80, 24), wait_s: float = WAIT_S) -> None:
+    def __init__(
+        self,
+        argv: list[str],
+        cwd: Path,
+        size: tuple[int, int] = (80, 24),
+        wait_s: float = WAIT_S,
+        variables: Mapping[str, str] | None = None,
+        program: str = sys.executable,
+    ) -> None:
         self.wait_s = wait_s
         self.screen = pyte.Screen(*size)
         self.stream = pyte.ByteStream(self.screen)
         self.raw = b""
+        self.is_plugged = True
         self.master, slave = os.openpty()
         self._resize(slave, size)
         environment = {**os.environ, "TERM": "xterm-256color", "COLORTERM": "truecolor", "PYTHONPATH": str(cwd)}
+        environment |= variables or {}
         self.process = subprocess.Popen(
-            [sys.executable, *argv], stdin=slave, stdout=slave, stderr=slave, env=environment, start_new_session=True
+            [program, *argv], stdin=slave, stdout=slave, stderr=slave, env=environment, start_new_session=True
         )
         os.close(slave)
+
+    @classmethod
+    def of(cls, argv: list[str], cwd: Path) -> Terminal:
+        """One with a program that is not Python's."""
+        return cls(argv[1:], cwd, program=argv[0])
 
     def __enter__(self) -> Terminal:
         return self
@@ -42,7 +58,8 @@ class Terminal:
         if self.process.poll() is None:
             self.process.kill()
             self.process.wait(WAIT_S)
-        os.close(self.master)
+        if self.is_plugged:
+            os.close(self.master)
 
     def text(self) -> str:
         """What is on the screen."""
@@ -51,6 +68,11 @@ class Terminal:
     def press(self, keys: str) -> None:
         """Send what a terminal sends."""
         os.write(self.master, keys.encode())
+
+    def unplug(self) -> None:
+        """Take the terminal away, as a link that breaks does."""
+        self.is_plugged = False
+        os.close(self.master)
 
     def resize(self, columns: int, lines: int) -> None:
         """Change the size in mid-run."""
@@ -92,6 +114,8 @@ class Terminal:
                 return
             self.raw += part
             self.stream.feed(part)
+            for question, answer in ANSWERS.items():
+                os.write(self.master, answer * part.count(question))
 
     @staticmethod
     def _resize(fd: int, size: tuple[int, int]) -> None:

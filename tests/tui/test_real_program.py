@@ -23,13 +23,15 @@ def test_a_prompt_becomes_a_picture_and_another_is_cancelled(tmp_path: Path) -> 
         assert set(picture.record.seconds) >= {"loading", "encoding", "denoising", "decoding"}
         assert "\N{UPPER HALF BLOCK}" in terminal.text()
 
+        terminal.resize(120, 40)
         for key, field in ((F6, "Size"), ("\t", "Width"), ("\t", "Height"), ("\t", "Steps")):
             terminal.press(key)
-            terminal.until(lambda field=field: f" {field}: " in terminal.text())
+            terminal.until(lambda field=field: f"{field}: " in terminal.text())
         terminal.press("900" + F5)  # a field is selected when the focus comes to it
         terminal.until(lambda: "/900" in terminal.text())
         terminal.press(F9)
         terminal.until(lambda: "Cancelled." in terminal.text())
         assert len(gallery.newest()) == 1
+        terminal.until(lambda: "F9" not in terminal.text())
         terminal.press(CTRL_Q)
         assert terminal.end() == 0

@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import os
+import shutil
 import signal
+import subprocess
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -14,13 +17,17 @@ from flux_tui.gallery import Gallery
 from tests.tui.terminal import Terminal
 
 ROOT = Path(__file__).parents[2]
-F5, CTRL_Q = "\x1b[15~", "\x11"
+ENTER, ESCAPE, F5, F8, CTRL_G, CTRL_Q = "\r", "\x1b", "\x1b[15~", "\x1b[19~", "\x07", "\x11"
 LEAVE_SCREEN, SHOW_CURSOR, MOUSE_OFF = b"\x1b[?1049l", b"\x1b[?25h", b"\x1b[?1000l"
+
+
+def app(gallery: Path, *flags: str) -> list[str]:
+    return ["-m", "tests.tui.fake_app", str(gallery), *flags]
 
 
 @pytest.fixture
 def terminal(tmp_path: Path) -> Iterator[Terminal]:
-    with Terminal(["-m", "tests.tui.fake_app", str(tmp_path / "gallery")], cwd=ROOT) as terminal:
+    with Terminal(app(tmp_path / "gallery"), cwd=ROOT) as terminal:
         terminal.until(lambda: "press F5" in terminal.text())
         yield terminal
 
@@ -45,35 +52,157 @@ def test_type_run_watch_resize_and_quit(terminal: Terminal, tmp_path: Path) -> N
     assert "GARBAGE FROM C++" in paths.log_file().read_text()
 
 
-@pytest.mark.parametrize("size", [(120, 40), (200, 60)])
+def test_every_preview_asks_the_terminal_whether_it_has_drawn_it(terminal: Terminal) -> None:
+    terminal.press("a hill" + ENTER)
+    terminal.until(lambda: "Saved 2" in terminal.text())
+    assert terminal.raw.count(b"\x1b[6n") >= 2
+
+
+def test_a_step_is_cancelled_and_a_picture_recalled(terminal: Terminal, tmp_path: Path) -> None:
+    terminal.press("one" + CTRL_G)
+    terminal.until(lambda: "Saved 2" in terminal.text())
+    terminal.press("\x15two" + ENTER)
+    terminal.until(lambda: "denoising" in terminal.text())
+    terminal.press("\x1b[20~")  # F9
+    terminal.until(lambda: "Cancelled." in terminal.text())
+    terminal.press(ESCAPE)
+    terminal.until(lambda: "y copies the path" in terminal.text())
+    terminal.press("5")
+    terminal.until(lambda: "a recalls" in terminal.text())
+    terminal.press("a")
+    terminal.until(lambda: "Put back" in terminal.text())
+    terminal.press("1")
+    terminal.until(lambda: "│ one" in terminal.text())
+    assert len(Gallery(tmp_path / "gallery").newest()) == 1
+
+
+def test_ten_thousand_characters_can_be_pasted(terminal: Terminal, tmp_path: Path) -> None:
+    text = "".join(f"line {number:04}\n" for number in range(1000))
+    terminal.press(f"\x1b[200~{text}\x1b[201~")
+    terminal.until(lambda: "line 0999" in terminal.text())
+    assert Gallery(tmp_path / "gallery").newest() == []  # its line ends run nothing
+    terminal.press(F5)
+    terminal.until(lambda: "Saved 2" in terminal.text())
+    (picture,) = Gallery(tmp_path / "gallery").newest()
+    assert picture.record.request.prompt == text
+
+
+@pytest.mark.parametrize("size", [(80, 24), (120, 40), (200, 60)])
 def test_the_app_fills_the_terminal_and_follows_its_size(tmp_path: Path, size: tuple[int, int]) -> None:
-    gallery = str(tmp_path / "gallery")
-    with Terminal(["-m", "tests.tui.fake_app", gallery], cwd=ROOT, size=size) as terminal:
-        for columns, lines in (size, (90, 30), (150, 50)):
+    with Terminal(app(tmp_path / "gallery"), cwd=ROOT, size=size) as terminal:
+        for columns, lines in (size, (90, 30), (20, 5), (150, 50)):
             terminal.resize(columns, lines)
-            terminal.until(lambda lines=lines: "F5 Generate" in terminal.screen.display[lines - 1])
+            if columns < 32:
+                terminal.until(lambda: "20x5 is too small" in terminal.text())
+                continue
+            terminal.until(lambda lines=lines: "F5 Paint" in terminal.screen.display[lines - 1])
             terminal.until(lambda columns=columns: terminal.screen.display[0][columns - 1] == "╮")
 
 
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGHUP])
-def test_a_signal_restores_the_terminal(terminal: Terminal, number: signal.Signals) -> None:
+def test_a_signal_restores_the_terminal_and_keeps_the_draft(
+    terminal: Terminal, tmp_path: Path, number: signal.Signals
+) -> None:
+    terminal.press("a draft")
+    terminal.until(lambda: "a draft" in terminal.text())
     os.kill(terminal.process.pid, number)
     assert terminal.end() == 128 + number
     assert is_restored(terminal)
+    with Terminal(app(tmp_path / "gallery"), cwd=ROOT) as again:
+        again.until(lambda: "a draft" in again.text())
 
 
-def test_quitting_does_not_wait_for_a_step_that_never_ends(terminal: Terminal) -> None:
+def test_a_terminal_that_is_unplugged_ends_the_app_even_where_sighup_is_ignored(tmp_path: Path) -> None:
+    argv = ["-c", IGNORING_SIGHUP, str(tmp_path / "gallery")]
+    with Terminal(argv, cwd=ROOT) as terminal:
+        terminal.until(lambda: "press F5" in terminal.text())
+        terminal.press("left behind" + F5)
+        terminal.until(lambda: "denoising" in terminal.text())
+        terminal.unplug()
+        assert terminal.process.wait(60) == 129
+
+
+IGNORING_SIGHUP = """
+import signal, sys
+from pathlib import Path
+from flux_tui import __main__
+from tests.tui.fake_app import NoisyEngine
+import flux_tui.app
+flux_tui.app.END_SIGNALS = ()
+signal.signal(signal.SIGHUP, signal.SIG_IGN)
+__main__.STOP_S = 0.2
+sys.exit(__main__.run_app(Path(sys.argv[1]), make_engine=NoisyEngine))
+"""
+
+
+def test_quitting_asks_and_does_not_wait_for_a_step_that_never_ends(terminal: Terminal) -> None:
     terminal.press("for ever" + F5)
     terminal.until(lambda: "loading" in terminal.text())
     terminal.press(CTRL_Q)
+    terminal.until(lambda: "given up" in terminal.text())
+    terminal.press("q")
     assert terminal.end() == 0
     assert is_restored(terminal)
 
 
 def test_at_rest_nothing_is_sent(terminal: Terminal) -> None:
-    terminal.press("x")
-    terminal.until(lambda: "│ x" in terminal.text())
+    terminal.press("x" + F5)
+    terminal.until(lambda: "Saved 2" in terminal.text())
     terminal.settle()
     before = len(terminal.raw)
-    terminal.listen(1.0)
+    terminal.listen(1.5)
     assert len(terminal.raw) == before
+
+
+def test_the_users_editor_gets_the_prompt_and_the_terminal(
+    terminal: Terminal, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    script = tmp_path / "editor"
+    script.write_text('#!/bin/sh\necho "in the editor"; read -r words; printf "a hill %s" "$words" > "$1"\n')
+    script.chmod(0o700)
+    for command, said in ((str(script), "in the editor"), ("false", "Not edited")):
+        monkeypatch.setenv("VISUAL", command)
+        with Terminal(app(tmp_path / "gallery"), cwd=ROOT) as edited:
+            edited.until(lambda: "press F5" in edited.text())
+            edited.press("\x15a hill" + F8)
+            edited.until(lambda said=said: said in edited.text())
+            if command != "false":
+                edited.press("and a dog\n")
+            expected = "a hill and a dog" if command != "false" else "a hill"
+            edited.until(lambda expected=expected: f"│ {expected}" in edited.text())
+            edited.press(CTRL_Q)
+            assert edited.end() == 0
+
+
+def test_ascii_is_enough_where_a_font_has_no_more(tmp_path: Path) -> None:
+    with Terminal(app(tmp_path / "gallery", "--ascii"), cwd=ROOT) as terminal:
+        terminal.until(lambda: "press F5" in terminal.text())
+        terminal.press("a hill" + F5)
+        terminal.until(lambda: "Saved 2" in terminal.text())
+        assert terminal.text().isascii()
+
+
+@pytest.mark.parametrize(
+    ("variables", "words"),
+    [
+        ({"TERM": "dumb"}, "TERM is dumb"),
+        ({"PYTHONUTF8": "0", "PYTHONIOENCODING": "latin-1"}, "not UTF-8"),
+    ],
+)
+def test_a_terminal_that_cannot_show_the_app_is_told_why(tmp_path: Path, variables: dict[str, str], words: str) -> None:
+    with Terminal(app(tmp_path / "gallery"), cwd=ROOT, variables=variables) as terminal:
+        assert terminal.end() == 1
+        assert words in terminal.text() and "Traceback" not in terminal.text()
+
+
+@pytest.mark.skipif(shutil.which("tmux") is None, reason="tmux is not installed")
+def test_a_tmux_in_between_changes_nothing(tmp_path: Path) -> None:
+    tmux = ["tmux", "-L", f"flux-{os.getpid()}", "-f", "/dev/null"]
+    command = " ".join([sys.executable, *app(tmp_path / "gallery")])
+    with Terminal.of([*tmux, "new-session", "-x", "80", "-y", "24", command], cwd=ROOT) as terminal:
+        terminal.until(lambda: "press F5" in terminal.text())
+        terminal.press("a hill" + F5)
+        terminal.until(lambda: "Saved 2" in terminal.text())
+        terminal.press(CTRL_Q)
+        assert terminal.end() == 0
+    subprocess.run([*tmux, "kill-server"], capture_output=True, check=False)

@@ -11,6 +11,7 @@ import pytest
 ARRAYS = {"jax", "jaxlib", "flax", "orbax", "tensorstore"}
 SCREEN = {"textual"}
 PICTURES = {"PIL", "numpy"}
+WORDS = {"tokenizers", "sentencepiece"}
 
 
 def modules_after(code: str, status: int = 0) -> set[str]:
@@ -24,8 +25,21 @@ def modules_after(code: str, status: int = 0) -> set[str]:
 @pytest.mark.parametrize(
     ("code", "forbidden"),
     [
-        ("import flux_tui.app, flux_tui.terminal.output", ARRAYS | PICTURES),
-        ("import flux_tui.worker, flux_tui.gallery, flux_tui.preview, flux_tui.settings", ARRAYS | SCREEN | PICTURES),
+        ("import flux_tui.app, flux_tui.terminal.output", ARRAYS | PICTURES | WORDS | {"sqlite3", "tomlkit"}),
+        (
+            "import flux_tui.worker, flux_tui.gallery, flux_tui.preview, flux_tui.settings, flux_tui.session,"
+            " flux_tui.jobs, flux_tui.layout, flux_tui.progress, flux_tui.tokens, flux_tui.editor, flux_tui.machine,"
+            " flux_tui.loader, flux_tui.thumbnails, flux_tui.timeline",
+            ARRAYS | SCREEN | PICTURES | WORDS | {"sqlite3"},
+        ),
+        (
+            "from flux_tui.terminal import probe, kitty, sixel, pacing, clipboard, notify",
+            ARRAYS | SCREEN | PICTURES | {"rich"},
+        ),
+        (
+            "import flux_tui.config, flux_tui.state, flux_tui.prompts, flux_tui.styles, flux_tui.launch",
+            ARRAYS | SCREEN | PICTURES | {"rich", "tomlkit"},
+        ),
         (
             "import flux_engine, flux_engine.request, flux_engine.errors, flux_engine.configs",
             ARRAYS | SCREEN | PICTURES,

@@ -12,18 +12,18 @@ from queue import SimpleQueue
 import pytest
 
 from flux_engine.errors import CheckpointNotFound
-from flux_engine.request import GenerationRequest, PicturesReady, StageStarted, StepDone
+from flux_engine.request import EngineStatus, GenerationRequest, LoadingProgress, PicturesReady, StageStarted, StepDone
 from flux_tui.gallery import Gallery
 from flux_tui.worker import (
     STARTING,
     JobCancelled,
     JobEvent,
     JobFailed,
-    JobQueued,
     JobSaved,
     JobStarted,
     JobUnsaved,
     News,
+    QueueChanged,
     Worker,
 )
 from tests.tui.fakes import FakeEngine, fill_up_after
@@ -39,7 +39,11 @@ class Desk:
         self.engine = engine
         self.news: SimpleQueue[News] = SimpleQueue()
         self.made = 0
-        self.worker = Worker(self.news.put, gallery, self.make, log_path=Path("/log/file"))
+        self.worker = Worker(self.hear, gallery, self.make, log_path=Path("/log/file"))
+
+    def hear(self, news: News) -> None:
+        if not isinstance(news, (QueueChanged, EngineStatus)):
+            self.news.put(news)
 
     def make(self) -> FakeEngine:
         self.made += 1
@@ -71,7 +75,7 @@ def test_a_job_tells_its_whole_story_in_order(desk: Desk, gate: threading.Semaph
     job = desk.worker.submit(REQUEST)
     gate.release(3)
     story = desk.until(JobSaved)
-    assert story[:2] == [JobQueued(job, REQUEST, waiting=0), JobStarted(job, REQUEST)]
+    assert isinstance(story[0], JobStarted) and (story[0].job.id, story[0].job.request) == (job.id, REQUEST)
     events = [news.event for news in story if isinstance(news, JobEvent)]
     assert events[0] == StageStarted("loading", STARTING)
     stages = [event.stage for event in events if isinstance(event, StageStarted)]
@@ -86,41 +90,70 @@ def test_a_job_tells_its_whole_story_in_order(desk: Desk, gate: threading.Semaph
 
 def test_jobs_are_taken_one_after_another_by_one_engine_in_one_thread(desk: Desk, gate: threading.Semaphore) -> None:
     jobs = [desk.worker.submit(REQUEST) for _ in range(3)]
-    assert desk.worker.unfinished == tuple(jobs)
     gate.release(9)
-    assert [desk.end().job_id for _ in jobs] == jobs
+    assert [desk.end().job.id for _ in jobs] == [job.id for job in jobs]
     assert desk.made == 1
     assert set(desk.engine.thread_names) == {"flux-engine"}
-    assert desk.worker.stop(WAIT_S) and desk.worker.unfinished == ()
+    assert {job.state for job in desk.worker.queue.jobs} == {"done"}
+    assert desk.worker.stop(WAIT_S)
 
 
 def test_a_cancel_acts_after_the_step_and_closes_the_engines_generator(desk: Desk, gate: threading.Semaphore) -> None:
     job = desk.worker.submit(REQUEST)
     gate.release()
     desk.until(JobEvent)
-    assert desk.worker.cancel(job)
+    assert desk.worker.queue.cancel(job.id)
     gate.release()
-    assert desk.end() == JobCancelled(job)
+    news = desk.end()
+    assert isinstance(news, JobCancelled) and news.job.id == job.id
     assert desk.engine.closed.acquire(timeout=WAIT_S)
-    assert not desk.worker.cancel(job)
+    assert not desk.worker.queue.cancel(job.id)
+    assert [job.state for job in desk.worker.queue.jobs] == ["cancelled"]
+    assert desk.worker.stop(WAIT_S)
+
+
+def test_a_cancel_acts_while_weights_are_read(gallery: Gallery) -> None:
+    loading = threading.Semaphore(0)
+    desk = Desk(gallery, FakeEngine(loading_gate=loading))
+    job = desk.worker.submit(REQUEST)
+    loading.release()
+    while not (isinstance(news := desk.news.get(timeout=WAIT_S), JobEvent) and isinstance(news.event, LoadingProgress)):
+        pass
+    desk.worker.queue.cancel(job.id)
+    loading.release()
+    assert isinstance(desk.end(), JobCancelled)
+    assert desk.engine.closed.acquire(timeout=WAIT_S)
     assert desk.worker.stop(WAIT_S)
 
 
 def test_a_waiting_job_can_be_cancelled_without_ever_starting(desk: Desk, gate: threading.Semaphore) -> None:
     desk.worker.submit(REQUEST)
     second = desk.worker.submit(REQUEST)
-    desk.worker.cancel(second)
+    desk.worker.queue.cancel(second.id)
     gate.release(3)
     assert isinstance(desk.end(), JobSaved)
-    assert desk.end() == JobCancelled(second)
-    assert len(desk.engine.requests) == 1
     assert desk.worker.stop(WAIT_S)
+    assert len(desk.engine.requests) == 1
+
+
+def test_the_engine_tells_its_state_once_it_is_there_and_at_the_end(gallery: Gallery) -> None:
+    heard: SimpleQueue[News] = SimpleQueue()
+    worker = Worker(heard.put, gallery, FakeEngine)
+    worker.submit(REQUEST)
+    statuses = 0
+    while not isinstance(news := heard.get(timeout=WAIT_S), JobSaved):
+        statuses += isinstance(news, EngineStatus)
+    assert statuses and heard.get(timeout=WAIT_S) == FakeEngine().status()
+    assert worker.stop(WAIT_S)
 
 
 def test_a_known_fault_gives_its_message_and_hint_and_the_next_job_works(desk: Desk, gate: threading.Semaphore) -> None:
     desk.engine.fault = CheckpointNotFound("No folder there.", hint="Name another.")
     first = desk.worker.submit(REQUEST)
-    assert desk.end() == JobFailed(first, "No folder there.", "Name another.")
+    news = desk.end()
+    assert isinstance(news, JobFailed)
+    assert (news.job.id, news.message, news.hint) == (first.id, "No folder there.", "Name another.")
+    assert desk.worker.queue.jobs[0].note == "No folder there."
     gate.release(3)
     desk.worker.submit(REQUEST)
     assert isinstance(desk.end(), JobSaved)
@@ -189,7 +222,7 @@ def test_a_disk_that_fills_up_in_a_batch_gives_back_what_was_saved(
     desk = Desk(gallery, FakeEngine())
     job = desk.worker.submit(replace(REQUEST, batch_size=3))
     news = desk.end()
-    assert isinstance(news, JobUnsaved) and news.job_id == job
+    assert isinstance(news, JobUnsaved) and news.job.id == job.id
     assert "No space left on device" in news.message and "The disk is full" in news.hint
     assert len(news.saved) == 2 and list(reversed(news.saved)) == gallery.newest()
     assert desk.worker.stop(WAIT_S)

@@ -1,0 +1,235 @@
+"""What the worker says, made visible: progress, previews, finished pictures, faults, the queue, and the status line."""
+
+from __future__ import annotations
+
+import time
+from typing import TYPE_CHECKING
+
+from textual.timer import Timer
+
+from flux_engine.request import EngineStatus, LoadingProgress, PicturesReady, RGBImage, StageStarted, StepDone
+from flux_tui.gallery import SavedPicture
+from flux_tui.jobs import Job
+from flux_tui.machine import free_disk_bytes, memory_bytes
+from flux_tui.progress import JobProgress, bytes_text, duration_text
+from flux_tui.session import Session
+from flux_tui.widgets.stage import WELCOME
+from flux_tui.worker import (
+    JobCancelled,
+    JobEvent,
+    JobFailed,
+    JobSaved,
+    JobStarted,
+    JobUnsaved,
+    News,
+    QueueChanged,
+    Worker,
+)
+
+if TYPE_CHECKING:
+    from flux_tui.screens.main import MainScreen
+
+TICK_S = 0.25  # progress is drawn at most 4 times a second: Textual drops no frame, a slow link would fall behind
+WRITE_S = 1.0  # the state is written so long after the latest change
+
+
+class Newsroom:
+    """Shows the worker's news on a screen's panes.
+
+    Args:
+        screen: whose panes.
+        worker: whose news, and whose queue is cancelled.
+        session: what learns how long stages take, and keeps the queue.
+    """
+
+    def __init__(self, screen: MainScreen, worker: Worker, session: Session) -> None:
+        self._screen = screen
+        self._queue = worker.queue
+        self._session = session
+        self._job: Job | None = None
+        self._progress: JobProgress | None = None
+        self._status = EngineStatus(device="")
+        self._ticks: list[Timer] = []
+        self._write: Timer | None = None
+        self.shown: SavedPicture | None = None
+
+    def open(self) -> None:
+        """The screen is there."""
+        fps = self._session.option("max_fps")
+        self._ticks = [
+            self._screen.set_interval(TICK_S, self._show_progress, pause=True),
+            self._screen.set_interval(1 / fps, self._screen.stage.draw_preview, pause=True),
+        ]
+        self._show_queue()
+
+    @property
+    def is_painting(self) -> bool:
+        """Whether a job runs."""
+        return self._job is not None
+
+    @property
+    def doing(self) -> str:
+        """How far the running job is, "step 7 of 20"; "" when none runs."""
+        if self._progress is None:
+            return ""
+        step = f"step {self._progress.step} of {self._progress.num_steps}"
+        return step if self._progress.stage == "denoising" else self._progress.stage or "starting"
+
+    @property
+    def is_busy(self) -> bool:
+        """Whether there is something to cancel."""
+        return self.is_painting or bool(self._queue.waiting)
+
+    def cancel(self) -> None:
+        """End the running job, or the first that waits; it is said at once."""
+        if self._job is not None:
+            self._queue.cancel(self._job.id)
+            self._show_progress()
+        elif self._queue.waiting:
+            self._queue.cancel(self._queue.waiting[0].id)
+
+    def take(self, news: News) -> None:
+        """Show one piece of news."""
+        match news:
+            case QueueChanged():
+                self._show_queue()
+            case EngineStatus():
+                self._status = news
+                self._show_facts()
+            case JobStarted(job):
+                self._begin(job)
+            case JobEvent(_, PicturesReady() as ready):
+                self._screen.stage.show(ready.images[0], facts_of(ready))
+                for warning in ready.warnings:
+                    self._screen.notify(warning, title="Note", severity="warning", timeout=10, markup=False)
+            case JobEvent(_, StageStarted() | LoadingProgress() | StepDone() as event, at_s):
+                self._advance(event, at_s)
+            case JobSaved() | JobUnsaved() | JobFailed() | JobCancelled():
+                self._end(news)
+
+    # A job
+
+    def _begin(self, job: Job) -> None:
+        self._job, self.shown = job, None
+        self._progress = JobProgress(request=job.request, started_at_s=time.monotonic())
+        if self._screen.stage.image is None:
+            self._screen.stage.say("The first steps will show here.")
+        for tick in self._ticks:
+            tick.resume()
+        self._show_progress()
+        self._screen.refresh_bindings()  # Cancel comes and goes; each call makes the footer anew, so not at every step
+
+    def _advance(self, event: StageStarted | LoadingProgress | StepDone, at_s: float) -> None:
+        if self._progress is None or self._job is None:
+            return
+        self._progress = self._progress.after(event, at_s)
+        if isinstance(event, StepDone):
+            self._screen.queue.progress(self._job.id, f"{event.step}/{event.num_steps}")
+            if event.preview is not None:
+                self._screen.stage.preview(event.preview, last=event.step == event.num_steps)
+        elif isinstance(event, StageStarted):
+            self._show_progress()
+
+    def _show_progress(self) -> None:
+        if self._job is not None and self._progress is not None:
+            cancelling = self._queue.is_cancelling(self._job.id)
+            learned = self._session.state.expected_s
+            self._screen.stage.show_progress(self._progress, time.monotonic(), learned, cancelling=cancelling)
+
+    def _end(self, news: JobSaved | JobUnsaved | JobFailed | JobCancelled) -> None:
+        now_s = time.monotonic()
+        for tick in self._ticks:
+            tick.pause()
+        progress, self._job, self._progress = self._progress, None, None
+        screen = self._screen
+        if progress is not None and isinstance(news, JobSaved):
+            self._session.learn(progress.ended(now_s))
+        took = duration_text(progress.elapsed_s(now_s)) if progress is not None else ""
+        match news:
+            case JobSaved(_, pictures):
+                self._keep(pictures)
+                first = pictures[0]
+                more = f" and {len(pictures) - 1} more" if len(pictures) > 1 else ""
+                screen.status.say(f"Saved {first.day}/{first.path.name}{more} in {took}.", "$text-success")
+            case JobUnsaved(_, message, hint, saved):
+                self._keep(saved)
+                screen.status.say("Painted, but not saved.", "$text-error")
+                screen.notify(f"{message} {hint}", title="Not saved", severity="error", timeout=30, markup=False)
+            case JobFailed(_, message, hint):
+                screen.stage.say_fault("Not painted", message, hint)
+                screen.status.say("The picture was not painted. F3 gives the reason more room.", "$text-error")
+                if self._queue.running or self._queue.waiting:  # the next picture soon covers the stage
+                    screen.notify(f"{message} {hint}", title="Not painted", severity="error", timeout=15, markup=False)
+            case JobCancelled():
+                screen.stage.clear_progress()
+                screen.status.say("Cancelled. F5 paints again.")
+                if screen.stage.image is None:
+                    screen.stage.say(WELCOME)
+        self.write_soon()
+        self._show_facts()
+        screen.refresh_bindings()
+
+    def _keep(self, pictures: tuple[SavedPicture, ...]) -> None:
+        self._screen.history.add(pictures)
+        if pictures:
+            self.shown = pictures[0]
+            self._screen.stage.caption(saved_facts(pictures[0]))
+
+    def show_saved(self, image: RGBImage | None, picture: SavedPicture) -> None:
+        """Show a picture of the history; one that is being painted has precedence."""
+        if self.is_painting:
+            return
+        if image is None:
+            self.shown = None
+            self._screen.stage.say_fault("Not shown", f"{picture.path} cannot be read.", "Was it moved or deleted?")
+        else:
+            self.shown = picture
+            self._screen.stage.show(image, saved_facts(picture))
+
+    # The queue and the status line
+
+    def _show_queue(self) -> None:
+        self._screen.queue.show(self._queue.jobs, self._queue.paused)
+        waiting = self._queue.waiting
+        self._screen.tabs.mark("queue", str(len(waiting)) if waiting else "")
+        self._session.keep(queue=tuple(job.request for job in waiting), paused=self._queue.paused)
+        self.write_soon()
+        self._show_facts()
+        if not self.is_painting:
+            self._screen.refresh_bindings()
+
+    def _show_facts(self) -> None:
+        """Device, model, queue, memory, free disk, as far as they are known."""
+        waiting, status = len(self._queue.waiting), self._status
+        used, total = memory_bytes()
+        disk = free_disk_bytes(self._screen.gallery.root)
+        self._screen.status.tell(
+            "queue paused" if self._queue.paused else f"{waiting} waiting" if waiting else "",
+            f"{status.device} {_of(status.bytes_in_use, status.bytes_limit)}".strip(),
+            status.model_name,
+            f"memory {_of(used, total)}" if total else "",
+            "" if disk is None else f"disk {bytes_text(disk)} free",
+        )
+
+    def write_soon(self) -> None:
+        """Bring the state to the disk a moment after the latest change."""
+        if self._write is not None:
+            self._write.stop()
+        self._write = self._screen.set_timer(WRITE_S, self._session.write)
+
+
+def _of(used: int | None, total: int | None) -> str:
+    return "" if used is None or total is None else f"{used / 1e9:.1f}/{bytes_text(total)}"
+
+
+def facts_of(ready: PicturesReady) -> tuple[str, ...]:
+    """What the caption says of a picture that is not saved yet."""
+    request = ready.request
+    return f"{request.width} x {request.height}", f"seed {request.seed}", f"{request.num_steps} steps"
+
+
+def saved_facts(picture: SavedPicture) -> tuple[str, ...]:
+    """What the caption says of a picture, the most important first."""
+    request = picture.record.request
+    size = f"{request.width} x {request.height}"
+    return size, f"seed {request.seed}", f"{request.num_steps} steps", f"{picture.day}/{picture.path.name}"

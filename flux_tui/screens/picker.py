@@ -1,0 +1,164 @@
+"""A list to pick from by typing: prompts of the history, styles, presets.
+
+Knows labels and how one of them is found; what is picked goes back to whoever asked.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import ClassVar, TypeVar
+
+from textual import events, on
+from textual.app import ComposeResult
+from textual.binding import Binding
+from textual.containers import Vertical
+from textual.content import Content
+from textual.screen import ModalScreen
+from textual.widgets import Input, OptionList, Static
+
+from flux_tui.cell_text import shortened
+from flux_tui.glyphs import UNICODE
+from flux_tui.widgets.key_order import act_in_order
+
+MAX_SHOWN = 200  # more words find the rest; an OptionList lays out every row, 10 ms for these
+
+T = TypeVar("T")
+
+
+class Picker(ModalScreen[T | None]):
+    """Type, see what matches, take one: its value is the screen's result, None when nothing was taken.
+
+    Args:
+        title: what is picked.
+        find: what was typed -> (label, value) pairs, the best first. Called at every key.
+        empty: said when nothing is found.
+        ellipsis: what ends a label that is cut.
+    """
+
+    DEFAULT_CSS = """
+    Picker {
+        align: center middle;
+        & > Vertical {
+            width: 90%; max-width: 110; min-width: 20; height: 85%; max-height: 30;
+            border: round $accent; border-title-color: $text-accent; border-subtitle-color: $text-muted;
+            background: $background; padding: 0 1;
+        }
+        Input { border: none; &:focus { border: none; } padding: 0; height: 1; background: $surface; margin-bottom: 1; }
+        #picker-empty { color: $text-muted; display: none; }
+        .-none #picker-empty { display: block; }
+        .-none _Matches { display: none; }
+    }
+    """
+
+    BINDINGS: ClassVar = [
+        Binding("escape", "leave", "Leave", id="picker-leave", tooltip="Leave without taking anything"),
+        Binding("up", "move('cursor_up')", "Up", show=False, id="picker-up"),
+        Binding("down,ctrl+n,ctrl+r", "move('cursor_down')", "Down", show=False, id="picker-down"),
+        Binding("pageup", "move('page_up')", "Page up", show=False, id="picker-page-up"),
+        Binding("pagedown", "move('page_down')", "Page down", show=False, id="picker-page-down"),
+    ]
+
+    def __init__(
+        self,
+        title: str,
+        find: Callable[[str], Sequence[tuple[str, T]]],
+        *,
+        empty: str = "Nothing matches.",
+        ellipsis: str = UNICODE.ellipsis,
+    ) -> None:
+        super().__init__()
+        self._title = title
+        self._find = find
+        self._empty = empty
+        self._found: Sequence[tuple[str, T]] = ()
+        self._searched = ""
+        self._typed = _Typed(placeholder="Type to search", select_on_focus=False)
+        self._matches = _Matches(ellipsis)
+
+    def compose(self) -> ComposeResult:
+        with Vertical() as box:
+            box.border_title = self._title
+            yield self._typed
+            yield Static(self._empty, id="picker-empty", markup=False)
+            yield self._matches
+
+    def on_mount(self) -> None:
+        self._typed.cursor_blink = False  # a blinking cursor sends bytes for ever
+        self.set_focus(self._typed)  # at once: keys that came in one burst with the one that opened this go into it
+        self._search("")
+
+    @on(Input.Changed)
+    def _search_again(self, event: Input.Changed) -> None:
+        self._search(event.value)
+
+    def _search(self, typed: str) -> None:
+        self._searched = typed
+        self._found = self._find(typed)
+        self._matches.show([label for label, _ in self._found[:MAX_SHOWN]])
+        box = self.query_one(Vertical)
+        box.set_class(not self._found, "-none")
+        count = len(self._found)
+        box.border_subtitle = f"{MAX_SHOWN} of {count:,}" if count > MAX_SHOWN else str(count or "")
+
+    def action_move(self, how: str) -> None:
+        """Move the cursor of the list, which never has the focus. `how` is an action of its own."""
+        getattr(self._matches, f"action_{how}")()
+
+    def action_take(self) -> None:
+        """Close with what the cursor is on, if anything was found."""
+        if self._searched != self._typed.value:  # Enter came in one burst with the words
+            self._search(self._typed.value)
+        if self._matches.highlighted is not None:
+            self._end(self._found[self._matches.highlighted][1])
+
+    def action_leave(self) -> None:
+        """Close; nothing is taken."""
+        self._end(None)
+
+    @on(OptionList.OptionSelected)
+    def _take_clicked(self, event: OptionList.OptionSelected) -> None:
+        self._end(self._found[event.option_index][1])
+
+    def _end(self, result: T | None) -> None:
+        if self.is_active:  # a second Enter of the same burst would close the screen below
+            self.dismiss(result)
+
+
+class _Typed(Input):
+    BINDINGS: ClassVar = [Binding("enter", "screen.take", "Take", id="picker-take", tooltip="Take this one")]
+
+    async def _on_key(self, event: events.Key) -> None:
+        await act_in_order(self, event)
+
+
+class _Matches(OptionList, can_focus=False):
+    """The rows, cut anew at every width."""
+
+    DEFAULT_CSS = """
+    _Matches {
+        height: 1fr; border: none; padding: 0; background: $background; scrollbar-size-vertical: 1;
+        & > .option-list--option-highlighted {
+            color: $block-cursor-foreground; background: $block-cursor-background; text-style: $block-cursor-text-style;
+        }
+    }
+    """
+
+    def __init__(self, ellipsis: str) -> None:
+        super().__init__()
+        self._ellipsis = ellipsis
+        self._labels: Sequence[str] = ()
+
+    def show(self, labels: Sequence[str]) -> None:
+        """Show these, the first one highlighted."""
+        self._labels = labels
+        self._fill()
+        self.highlighted = 0 if labels else None
+
+    def on_resize(self) -> None:
+        place = self.highlighted
+        self._fill()
+        self.highlighted = place
+
+    def _fill(self) -> None:
+        width = self.scrollable_content_region.width
+        self.set_options([Content(shortened(label, width, self._ellipsis) or " ") for label in self._labels])

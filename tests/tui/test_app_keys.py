@@ -1,0 +1,84 @@
+"""Every action can be found by name, reached by key, and bound to other keys."""
+
+from __future__ import annotations
+
+import threading
+
+from textual.widgets import Footer
+
+from flux_tui.gallery import Gallery
+from flux_tui.keys import all_bindings
+from flux_tui.launch import Launch
+from flux_tui.verbs.keys import keymap
+from tests.tui.driver import running
+from tests.tui.fakes import FakeEngine
+
+
+async def test_every_action_has_an_id_a_tooltip_and_a_place_in_the_palette(gallery: Gallery) -> None:
+    bindings = [binding for of_pane in all_bindings().values() for binding in of_pane]
+    assert len({binding.id for binding in bindings}) == len(bindings)
+    assert {binding.id for binding in bindings} <= {binding.id for binding in keymap()}
+    async with running(gallery) as driver:
+        commands = {command.help for command in driver.app.get_system_commands(driver.screen)}
+        for binding in bindings:
+            if binding.tooltip and binding.id not in ("palette", "cancel-outside-editor"):
+                assert binding.tooltip in commands, binding
+
+
+async def test_the_palette_runs_what_it_finds(gallery: Gallery) -> None:
+    engine = FakeEngine(gate=threading.Semaphore(0))
+    async with running(gallery, engine) as driver:
+        await driver.press("x", "f5")
+        await driver.until(engine.started.is_set)
+        for key in ("ctrl+p", "escape", "f2"):
+            await driver.press(key)
+            await driver.until(lambda key=key: ("Search for commands" in driver.screen_text()) == (key != "escape"))
+        await driver.press(*"cancel", "enter")
+        await driver.until(lambda: driver.app.screen is driver.screen)
+        await driver.until(lambda: "cancelling" in driver.screen.stage.text)
+
+
+async def test_keys_are_those_of_the_config(gallery: Gallery) -> None:
+    config = '[keys]\ngenerate = "f12"\ncancel-job = "c"\nzoom = ""\n'
+    async with running(gallery, config=config, size=(120, 200)) as driver:
+        await driver.press("x", "f5", "f3")
+        assert driver.engine.requests == [] and not driver.screen.is_zoomed
+        await driver.press("f12")
+        await driver.done()
+        assert len(driver.engine.requests) == 1
+        await driver.press("escape", "question_mark")
+        await driver.until(lambda: "Paint the prompt" in driver.screen_text())
+        line = next(line for line in driver.screen_text().splitlines() if "Paint the prompt" in line)
+        assert "F12" in line and "F5" not in line
+
+
+async def test_a_config_with_faults_names_them_and_the_rest_holds(gallery: Gallery) -> None:
+    config = '[app]\nthem = "x"\nenter_generates = false\n[keys]\ngenerat = "f12"\n'
+    async with running(gallery, config=config) as driver:
+        assert any("did you mean theme?" in note for note in driver.notes)
+        await driver.press("x", "enter", "y")
+        assert driver.screen.prompt.text == "x\ny"
+
+
+async def test_the_theme_is_the_command_lines_the_last_one_or_the_configs(gallery: Gallery) -> None:
+    config = '[app]\ntheme = "flux-light"\n'
+    async with running(gallery, config=config) as driver:
+        assert driver.app.theme == "flux-light"
+        driver.app.theme = "nord"
+    async with running(gallery, config=config) as driver:
+        assert driver.app.theme == "nord"
+    async with running(gallery, config=config, launch=Launch(theme="flux-contrast")) as driver:
+        assert driver.app.theme == "flux-contrast"
+    async with running(gallery, launch=Launch(theme="nonsense")) as driver:
+        assert driver.app.theme == "flux-dark"
+        assert any("no theme 'nonsense'" in note for note in driver.notes)
+
+
+async def test_the_footer_runs_what_is_clicked(gallery: Gallery) -> None:
+    async with running(gallery) as driver:
+        await driver.press("x")
+        footer = driver.screen.query_one(Footer)
+        await driver.until(lambda: "F5 Paint" in driver.screen_text())
+        await driver.pilot.click(footer, offset=(3, 0))
+        await driver.done()
+        assert len(driver.engine.requests) == 1

@@ -1,0 +1,160 @@
+"""The queue on the screen: what is asked for waits, moves, pauses, comes back into the panes, and outlives the app."""
+
+from __future__ import annotations
+
+import threading
+
+import pytest
+
+from flux_tui.gallery import Gallery
+from flux_tui.screens.quit import QuitScreen
+from tests.tui.driver import Driver, running
+from tests.tui.fakes import FakeEngine
+
+
+def prompts(driver: Driver) -> str:
+    return "".join(job.request.prompt for job in driver.queue.waiting)
+
+
+@pytest.fixture
+def engine() -> FakeEngine:
+    return FakeEngine(gate=threading.Semaphore(0))
+
+
+async def fill(driver: Driver, words: str = "abc") -> None:
+    """One job runs, the others wait."""
+    for word in words:
+        await driver.press("ctrl+u", word, "f5")
+    await driver.until(lambda: driver.queue.running and prompts(driver) == words[1:])
+
+
+async def test_jobs_wait_and_one_can_come_first(gallery: Gallery, engine: FakeEngine) -> None:
+    async with running(gallery, engine, size=(200, 60)) as driver:
+        assert engine.gate is not None
+        await fill(driver)
+        await driver.press("ctrl+u", "d", "shift+f5")
+        await driver.until(lambda: prompts(driver) == "dbc")
+        await driver.until(lambda: "3 waiting" in driver.screen_text())
+        engine.gate.release(80)
+        await driver.done()
+        assert [request.prompt for request in engine.requests] == ["a", "d", "b", "c"]
+
+
+async def test_a_count_comes_first_in_its_own_order(gallery: Gallery, engine: FakeEngine) -> None:
+    async with running(gallery, engine) as driver:
+        await fill(driver, "ab")
+        driver.put("count", "2")
+        driver.put("seed", "5")
+        driver.put("seed_use", "fixed")
+        await driver.press("ctrl+u", "c", "shift+f5")
+        await driver.until(lambda: prompts(driver) == "ccb")
+        assert [job.request.seed for job in driver.queue.waiting[:2]] == [5, 6]
+
+
+async def test_the_queues_keys_move_cancel_edit_retry_and_pause(gallery: Gallery, engine: FakeEngine) -> None:
+    async with running(gallery, engine) as driver:
+        assert engine.gate is not None
+        await fill(driver, "abcd")
+        await driver.press("escape", "4", "down", "J")
+        await driver.until(lambda: prompts(driver) == "cbd")
+        await driver.press("x")
+        await driver.until(lambda: prompts(driver) == "cd")
+        await driver.press("r")  # the cursor went with the cancelled one
+        await driver.until(lambda: prompts(driver) == "cdb")
+        await driver.press("space")
+        await driver.until(lambda: driver.queue.paused and "queue paused" in driver.screen_text())
+        engine.gate.release(20)
+        await driver.until(lambda: driver.queue.running is None)
+        await driver.press("home", "e")
+        await driver.until(lambda: driver.screen.prompt.text == "c" and prompts(driver) == "db")
+        await driver.press("escape", "4", "X")
+        await driver.until(lambda: prompts(driver) == "")
+        await driver.press("f7")
+        await driver.until(lambda: not driver.queue.paused)
+
+
+async def test_the_running_job_is_cancelled_alone_or_all_but_it(gallery: Gallery, engine: FakeEngine) -> None:
+    async with running(gallery, engine) as driver:
+        assert engine.gate is not None
+        await fill(driver)
+        await driver.press("escape", "4", "X")
+        await driver.until(lambda: prompts(driver) == "")
+        assert driver.queue.running is not None and driver.queue.running.state == "running"
+        await driver.press("home", "x")
+        await driver.until(lambda: driver.queue.running and driver.queue.running.state == "cancelling")
+        engine.gate.release()
+        await driver.done()
+        assert gallery.newest() == []
+
+
+async def test_draft_settings_layout_and_queue_are_there_again_at_the_next_start(
+    gallery: Gallery, engine: FakeEngine
+) -> None:
+    async with running(gallery, engine) as driver:
+        driver.put("num_steps", "9")
+        driver.put("true_cfg_scale", "2")
+        await fill(driver, "ab")
+        await driver.press("ctrl+u", "d", "r", "a", "f", "t", "escape", "4")
+    assert gallery.newest() == []
+    async with running(gallery) as driver:
+        assert driver.screen.prompt.text == "draft"
+        assert (driver.field("num_steps"), driver.field("true_cfg_scale")) == ("9", "2")
+        assert driver.screen.queue.has_focus
+        assert prompts(driver) == "b" and driver.queue.paused
+        assert any("wait from last time" in note for note in driver.notes)
+        await driver.press("space")
+        await driver.done()
+        assert len(gallery.newest()) == 1
+
+
+@pytest.mark.parametrize(("policy", "painted"), [("run", 1), ("drop", 0)])
+async def test_what_becomes_of_the_last_queue_is_the_configs_choice(
+    gallery: Gallery, engine: FakeEngine, policy: str, painted: int
+) -> None:
+    async with running(gallery, engine) as driver:
+        await fill(driver, "ab")
+    async with running(gallery, config=f'[app]\nqueue_at_start = "{policy}"\n') as driver:
+        await driver.done()
+        assert [request.prompt for request in driver.engine.requests] == ["b"] * painted
+
+
+async def test_quitting_asks_while_something_is_painted_and_says_what_happens_to_it(
+    gallery: Gallery, engine: FakeEngine
+) -> None:
+    async with running(gallery, engine) as driver:
+        await fill(driver)
+        await driver.press("ctrl+q")
+        await driver.until(lambda: isinstance(driver.app.screen, QuitScreen))
+        await driver.until(lambda: "given up" in driver.screen_text())
+        await driver.press("enter")  # stays
+        await driver.until(lambda: driver.app.screen is driver.screen)
+        await driver.press("ctrl+q", "q")
+        await driver.until(lambda: driver.app.return_code == 0)
+    assert gallery.newest() == []
+
+
+async def test_quitting_can_wait_for_the_picture(gallery: Gallery, engine: FakeEngine) -> None:
+    async with running(gallery, engine) as driver:
+        assert engine.gate is not None
+        await fill(driver)
+        await driver.press("ctrl+q", "f")
+        engine.gate.release(20)
+        await driver.until(lambda: driver.app.return_code == 0)
+    assert len(gallery.newest()) == 1
+
+
+async def test_quitting_at_rest_asks_nothing(gallery: Gallery) -> None:
+    async with running(gallery) as driver:
+        await driver.press("ctrl+q")
+        await driver.until(lambda: driver.app.return_code == 0)
+
+
+async def test_the_end_of_the_queue_calls_for_attention(gallery: Gallery, monkeypatch: pytest.MonkeyPatch) -> None:
+    async with running(gallery, config='[app]\nnotify = "osc9"\n') as driver:
+        written: list[str] = []
+        monkeypatch.setattr(driver.app, "write_escape", written.append)
+        driver.put("count", "2")
+        await driver.press("x", "f5")
+        await driver.done()
+        await driver.until(lambda: any(text.startswith("\x1b]9;") for text in written))
+        assert sum(text.startswith("\x1b]9;") for text in written) == 1

@@ -1,0 +1,130 @@
+"""The question before the end: what it says, and what answers it."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+
+import pytest
+from textual.app import App, ComposeResult
+from textual.pilot import Pilot
+from textual.widgets import Button, Static
+
+from flux_tui.screens.quit import Answer, QuitScreen, outcome, question
+
+
+class Host(App[None]):
+    """Something to ask about."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.animation_level = "none"
+        self.answers: list[Answer | None] = []
+
+    def compose(self) -> ComposeResult:
+        yield Static("the screen below")
+
+
+@asynccontextmanager
+async def asked(
+    doing: str = "step 7 of 20", waiting: int = 2, size: tuple[int, int] = (60, 12)
+) -> AsyncIterator[tuple[Host, Pilot[None]]]:
+    app = Host()
+    async with app.run_test(size=size) as pilot:
+        app.push_screen(QuitScreen(doing, waiting), app.answers.append)
+        await pilot.pause()
+        yield app, pilot
+
+
+def screen_text(app: Host) -> str:
+    return "\n".join(strip.text for strip in app.screen._compositor.render_strips())
+
+
+@pytest.mark.parametrize(
+    ("doing", "waiting", "keeps", "said"),
+    [
+        (
+            *("step 7 of 20", 2, True),
+            "A picture is being painted (step 7 of 20) and 2 more wait.\n"
+            "Finish first: quit when this picture is saved.\n"
+            "Quit now: this picture is given up.\n"
+            "Those that wait are kept for the next start.",
+        ),
+        (
+            *("loading", 1, False),
+            "A picture is being painted (loading) and 1 more waits.\n"
+            "Finish first: quit when this picture is saved.\n"
+            "Quit now: this picture is given up.\n"
+            "The one that waits is given up either way.",
+        ),
+        (
+            *("decoding", 0, True),
+            "A picture is being painted (decoding).\n"
+            "Finish first: quit when this picture is saved.\n"
+            "Quit now: this picture is given up.",
+        ),
+        ("", 1, True, "One picture waits to be painted.\nThe one that waits is kept for the next start."),
+        ("", 3, True, "3 pictures wait to be painted.\nThose that wait are kept for the next start."),
+    ],
+)
+def test_it_says_what_goes_on_and_what_becomes_of_it(doing: str, waiting: int, keeps: bool, said: str) -> None:
+    assert f"{question(doing, waiting)}\n{outcome(doing, waiting, keeps)}" == said
+
+
+@pytest.mark.parametrize(
+    ("keys", "answer"),
+    [
+        (("enter",), None), (("escape",), None), (("q",), "quit"), (("f",), "finish"),
+        (("tab", "enter"), "finish"), (("right", "right", "enter"), "quit"), (("left", "enter"), "quit"),
+        (("down", "up", "enter"), None),
+    ],
+)  # fmt: skip
+async def test_keys_answer_and_enter_alone_loses_nothing(keys: tuple[str, ...], answer: Answer | None) -> None:
+    async with asked() as (app, pilot):
+        await pilot.press(*keys)
+        await pilot.pause()
+        assert app.answers == [answer]
+        assert not isinstance(app.screen, QuitScreen)
+
+
+@pytest.mark.parametrize(("button", "answer"), [("#stay", None), ("#finish", "finish"), ("#quit", "quit")])
+async def test_buttons_answer(button: str, answer: Answer | None) -> None:
+    async with asked() as (app, pilot):
+        await pilot.click(button)
+        await pilot.pause()
+        assert app.answers == [answer]
+
+
+async def test_keys_that_answer_nothing_do_nothing() -> None:
+    async with asked() as (app, pilot):
+        await pilot.press("y", "n", "x", "home")
+        await pilot.pause()
+        assert app.answers == [] and isinstance(app.screen, QuitScreen)
+
+
+async def test_with_none_being_painted_there_is_nothing_to_finish() -> None:
+    async with asked(doing="") as (app, pilot):
+        assert [str(button.label) for button in app.screen.query(Button)] == ["Stay", "Quit now"]
+        assert "Finish" not in screen_text(app)
+        await pilot.press("f")
+        await pilot.pause()
+        assert app.answers == []
+
+
+@pytest.mark.parametrize("size", [(60, 12), (38, 14), (80, 24)])
+async def test_nothing_of_it_is_cut(size: tuple[int, int]) -> None:
+    async with asked(size=size) as (app, _):
+        assert app.focused is not None and app.focused.id == "stay"
+        words = " ".join(screen_text(app).replace("│", " ").split())
+        for part in (question("step 7 of 20", 2), *outcome("step 7 of 20", 2, True).split("\n")):
+            assert part in words
+        assert "Stay Finish first Quit now" in words
+        assert "Esc Stay f Finish first q Quit now" in words
+
+
+async def test_on_a_screen_too_small_for_it_the_choice_can_be_made_all_the_same() -> None:
+    async with asked(size=(20, 5)) as (app, pilot):
+        assert "Esc Stay" in screen_text(app)
+        await pilot.press("q")
+        await pilot.pause()
+        assert app.answers == ["quit"]
