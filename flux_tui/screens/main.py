@@ -126,6 +126,9 @@ class MainScreen(PaneScreen):
         for fault in self._session.faults:
             self.notify(fault, title="Config and state", severity="warning", timeout=30, markup=False)
 
+    def on_screen_resume(self) -> None:
+        self.stage.picture.redraw()
+
     def on_unmount(self) -> None:
         self._count_tokens.stop()
 

@@ -20,6 +20,7 @@ from pathlib import Path
 from typing import Literal
 
 from flux_engine.errors import FluxError
+from flux_tui.machine import MEMINFO, memory_bytes
 
 Verdict = Literal["ok", "warn", "bad"]
 
@@ -196,16 +197,13 @@ def folders(places: Mapping[str, Path]) -> Iterator[Row]:
             yield Row("folders", name, "ok", found)
 
 
-def memory(meminfo: Path = Path("/proc/meminfo")) -> Iterator[Row]:
+def memory(meminfo: Path = MEMINFO) -> Iterator[Row]:
     """What is left of the host's memory."""
-    try:
-        found = re.search(r"^MemAvailable:\s+(\d+) kB$", meminfo.read_text(), re.MULTILINE)
-    except OSError:
-        found = None
-    if found is None:
+    used, total = memory_bytes(meminfo)
+    if used is None or total is None:
         yield Row("memory", "host", "ok", "not told by this system")
         return
-    free = int(found[1]) * 1024
+    free = total - used
     advice = "End other programs; the demo model needs about 1 GiB." if free < LOW_MEMORY else ""
     yield Row("memory", "host", "warn" if advice else "ok", f"{_gib(free)} free", advice)
 

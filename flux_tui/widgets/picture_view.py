@@ -24,6 +24,7 @@ from flux_tui.terminal.abilities import Graphics
 UPPER_HALF = "\N{UPPER HALF BLOCK}"
 RAMP = " .:-=+*#%@"  # from black to white
 CELL_PX = (10, 20)  # where the terminal does not tell
+REST_S = 0.5  # tmux may lose a picture that comes while it changes what it shows
 
 Line = list[Segment]
 
@@ -85,14 +86,17 @@ class PictureView(Widget):
         if image is None:
             return 0
         if self.canvas.graphics == "kitty":
+            if self.canvas.passthrough and not preview:
+                self.set_timer(REST_S, self.redraw)
             return self._send_kitty()
         return columns * lines * {"half": 41, "half256": 28, "text": 1, "sixel": 41}[self.canvas.graphics]
 
     def redraw(self) -> None:
-        """Send anew what Textual knows nothing of: something lay over it."""
-        self._sent = None
-        self.refresh()
-        if self.canvas.graphics == "kitty":
+        """Send anew what Textual knows nothing of: sixels that something lay over, a picture that tmux lost."""
+        if self.canvas.graphics == "sixel":
+            self.call_after_refresh(self._send_sixel)
+        elif self.canvas.graphics == "kitty" and self.canvas.passthrough:
+            self._sent = None
             self._send_kitty()
 
     def on_resize(self) -> None:

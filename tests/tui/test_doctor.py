@@ -172,7 +172,7 @@ def test_a_disk_that_is_nearly_full_is_said(monkeypatch: pytest.MonkeyPatch, tmp
 def test_memory_is_what_is_available(tmp_path: Path) -> None:
     meminfo = tmp_path / "meminfo"
     for kilobytes, verdict in ((16 * 2**20, "ok"), (2**20, "warn")):
-        meminfo.write_text(f"MemTotal: 99 kB\nMemAvailable:   {kilobytes} kB\n")
+        meminfo.write_text(f"MemTotal: 99999999 kB\nMemAvailable:   {kilobytes} kB\n")
         (row,) = checks.memory(meminfo)
         assert (row.verdict, row.found) == (verdict, f"{kilobytes / 2**20:.1f} GiB free")
     (row,) = checks.memory(tmp_path / "none")
