@@ -81,9 +81,7 @@ class Engine:
         )
         yield StageStarted("denoising")
         latents = yield from self._denoise(loader, network, request, clock)
-        yield StageStarted("decoding")
-        with clock("decoding"):
-            images = np.asarray(loader.decode_latents(latents))
+        images = yield from self._decode(loader, latents, clock)
         if not np.isfinite(images).all():
             raise NumericalError(
                 "The picture has values that are not numbers.",
@@ -173,6 +171,16 @@ class Engine:
             yield StepDone(state.step, state.num_steps, state.sigma, _preview(state, factors))
             started = time.perf_counter()  # what the watcher does between steps is not ours
         return state.latents
+
+    def _decode(self, loader: FluxModelLoader, latents: jax.Array, clock: _Clock) -> Generator[Event, None, np.ndarray]:
+        """Images [B, H, W, 3], one after another: between two of them the watcher can stop, and memory is for one."""
+        images = []
+        for place in range(len(latents)):
+            yield StageStarted("decoding", f"{place + 1} of {len(latents)}" if len(latents) > 1 else "")
+            with clock("decoding"):
+                one = jax.lax.dynamic_slice_in_dim(latents, place, 1)
+                images.append(np.asarray(loader.decode_latents(one))[0])
+        return np.stack(images)
 
 
 def _prompts(request: GenerationRequest) -> list[str]:

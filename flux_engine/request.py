@@ -4,10 +4,10 @@ This is the whole vocabulary between a screen and the engine. It knows no array 
 A request is checked at birth, so an engine never meets an impossible one; events come out in the order
 
     StageStarted("loading")* StageStarted("encoding") StageStarted("loading")* StageStarted("denoising") StepDone*
-    StageStarted("decoding") PicturesReady
+    StageStarted("decoding")+ PicturesReady
 
-A stage that has nothing to do (a model already loaded) is not announced. Faults are raised as `FluxError`. Within
-"loading", `LoadingProgress` tells how far a network is.
+A stage that has nothing to do (a model already loaded) is not announced; pictures are decoded one after another. Within
+"loading", `LoadingProgress` tells how far a network is. Faults are raised as `FluxError`.
 """
 
 from __future__ import annotations

@@ -15,13 +15,15 @@ TWO_PASSES = ("heun", "dpmpp_2s")
 
 
 def stage_key(request: GenerationRequest, stage: str, detail: str = "") -> str:
-    """What a stage's duration depends on, as a key; `STEP` is one step of the denoising."""
+    """What a stage's duration depends on, as a key; `STEP` is one step of the denoising, "decoding" one picture's."""
     model = request.checkpoint_dir or "demo"
-    if stage in (STEP, "decoding"):
-        size = f"{request.width}x{request.height}x{request.batch_size}"
+    size = f"{request.width}x{request.height}"
+    if stage == "decoding":
+        return f"{stage} {size} {request.dtype} {model}"
+    if stage == STEP:
         passes = 1 + (request.integrator in TWO_PASSES)
         passes *= 1 + (request.true_cfg_scale > 1 and bool(request.negative_prompt))
-        return f"{stage} {size}{f' {passes} passes' if stage == STEP else ''} {request.dtype} {model}"
+        return f"{stage} {size}x{request.batch_size} {passes} passes {request.dtype} {model}"
     return f"{stage} {detail} {model}"
 
 
@@ -100,12 +102,21 @@ class JobProgress:
 
         Within the denoising it is as of the latest step, so it does not run on while a step hangs.
         """
-        decoding = learned(stage_key(self.request, "decoding"))
+        picture = learned(stage_key(self.request, "decoding"))
+        decoding = None if picture is None else picture * self._pictures_left
         if self.stage == "denoising":
             return _sum(self._steps_left_s(learned), decoding or 0.0)
-        if self.stage in ("decoding", "saving"):
+        if self.stage == "decoding":
+            return _sum(self._stage_left_s(now_s, learned), decoding)
+        if self.stage == "saving":
             return self._stage_left_s(now_s, learned)
         return _sum(self._stage_left_s(now_s, learned), self._steps_left_s(learned), decoding)
+
+    @property
+    def _pictures_left(self) -> int:
+        """Pictures of the batch whose decoding has not begun."""
+        begun = int(self.detail.partition(" ")[0] or 1) if self.stage == "decoding" else 0
+        return self.request.batch_size - begun
 
     def _steps_left_s(self, learned: Learned) -> float | None:
         pace = self.steps_per_second

@@ -53,6 +53,16 @@ def test_what_was_learned_gives_the_whole_time_left_from_the_first_stage_on() ->
     assert DENOISING.after(StageStarted("decoding"), 7.0).left_s(7.5, LEARNED.get) == pytest.approx(1.5)
 
 
+def test_the_pictures_of_a_batch_are_decoded_one_after_another() -> None:
+    batch = replace(REQUEST, batch_size=4)
+    learned = {stage_key(batch, "decoding"): 2.0, stage_key(batch, "step"): 0.5}
+    denoising = JobProgress(request=batch, started_at_s=0.0).after(StageStarted("denoising"), 1.0)
+    assert denoising.left_s(1.0, learned.get) == pytest.approx(10.0 + 8.0)
+    second = denoising.after(StageStarted("decoding", "1 of 4"), 5.0).after(StageStarted("decoding", "2 of 4"), 7.0)
+    assert second.left_s(7.5, learned.get) == pytest.approx(1.5 + 4.0)
+    assert second.took[-1] == (stage_key(batch, "decoding"), 2.0)
+
+
 def test_the_part_that_is_read_tells_how_long_the_rest_takes() -> None:
     loading = START.after(StageStarted("loading", "transformer"), 1.0).after(LoadingProgress("transformer", 0.25), 3.0)
     assert loading.done == 0.25
