@@ -9,7 +9,7 @@ import select
 import signal
 import sys
 import threading
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, ClassVar
@@ -21,9 +21,11 @@ from textual.message import Message
 from textual.screen import Screen
 from textual.scrollbar import ScrollBar, ScrollBarRender
 
+from flux_engine.errors import FluxError
+from flux_tui.config import set_value
 from flux_tui.gallery import Gallery
 from flux_tui.glyphs import glyphs
-from flux_tui.keys import APP_KEYS, all_bindings
+from flux_tui.keys import APP_KEYS, all_bindings, effective_keys, key_faults, written
 from flux_tui.screens.help import HelpScreen, Section
 from flux_tui.screens.main import MainScreen
 from flux_tui.screens.quit import QuitScreen
@@ -93,6 +95,7 @@ class FluxApp(App[None], inherit_bindings=False):
         self.stage = self._stage()
         self.main = MainScreen(gallery, self.worker, self.session, self.stage, checkpoint_dir)
         self._ends_after_job = False
+        self._dressed_in = ""  # the theme of now, once there is one
 
     def _stage(self) -> Stage:
         option, abilities = self.session.option, self.abilities
@@ -137,34 +140,51 @@ class FluxApp(App[None], inherit_bindings=False):
         user_themes, faults = load_user_themes(self.session.config_path.parent / "themes")
         for theme in (*OWN_THEMES, *user_themes):
             self.register_theme(theme)
-        wanted = self.session.launch.theme or self.session.layout("theme", self.session.config.app.theme)
+        wanted = self.session.option("theme")
         if wanted in self.available_themes:
             self.theme = wanted
         else:
             faults.append(f"There is no theme {wanted!r}; there are {', '.join(sorted(self.available_themes))}.")
             self.theme = OWN_THEMES[0].name
+        self._dressed_in = self.theme
         self.set_class(self.session.option("ascii"), "-ascii")
         ScrollBar.renderer = AsciiScrollBar if self.session.option("ascii") else ScrollBarRender
-        swapped = {} if self.session.config.app.enter_generates else ENTER_MAKES_NEWLINE
-        self.set_keymap({**swapped, **self.session.config.keymap})
+        self.set_keymap({**self._swapped, **self.session.config.keymap})
+        faults += key_faults(self.session.config.keys)
         for fault in (*faults, *self._notes):
             self.notify(fault, severity="warning", timeout=15, markup=False)
 
+    @property
+    def _swapped(self) -> Mapping[str, str]:
+        return {} if self.session.config.app.enter_generates else ENTER_MAKES_NEWLINE
+
+    def key_of(self, action_id: str) -> str:
+        """The first key of an action, as people write it; "the palette" when it has none."""
+        keys = effective_keys(self.session.config.keys, self._swapped)[action_id]
+        return written(keys.split(",")[0]) or "the palette"
+
     def watch_theme(self, theme: str) -> None:
-        if self.is_running:
-            self.session.keep_layout(theme=theme)
-            self.main.newsroom.write_soon()
+        """A theme that was chosen goes into the config; the one that the app starts with is there, or is for once."""
+        if self._dressed_in and theme != self._dressed_in:
+            self._dressed_in = theme
+            threading.Thread(target=self._keep_theme, args=(theme,), name="flux-config", daemon=True).start()
+
+    def _keep_theme(self, theme: str) -> None:
+        try:
+            set_value(self.session.config_path, "app.theme", theme)
+        except FluxError as error:
+            self.notify(f"{error} {error.hint}", title="Theme not kept", severity="warning", markup=False)
 
     def _take_up_queue(self) -> None:
         """Let the pictures that the last run left wait again, if the config wants that."""
         left, policy = self.session.state.queue, self.session.config.app.queue_at_start
         if not left or policy == "drop":
             return
-        if policy == "pause":
+        if policy == "pause" or self.session.state.paused:
             self.worker.queue.pause(True)
-            self.notify(f"{len(left)} pictures wait from last time. F7 lets them go on.", markup=False)
-        for request in left:
-            self.worker.submit(request)
+            wait = "1 picture waits" if len(left) == 1 else f"{len(left)} pictures wait"
+            self.notify(f"{wait} from last time. {self.key_of('pause')} lets them go on.", markup=False)
+        self.worker.submit(*left)
 
     # The worker
 
@@ -177,14 +197,17 @@ class FluxApp(App[None], inherit_bindings=False):
         self.main.take(news)
         if isinstance(news, (JobSaved, JobUnsaved, JobFailed, JobCancelled)):
             self._call_for_attention(news)
-            if self._ends_after_job:
+            if self._ends_after_job and isinstance(news, JobSaved):
                 self.exit()
+            self._ends_after_job = False  # what went wrong is to be read
 
     def _call_for_attention(self, news: JobSaved | JobUnsaved | JobFailed | JobCancelled) -> None:
-        is_last = not (self.worker.queue.running or self.worker.queue.waiting)
+        jobs = self.worker.queue.jobs  # those that are over: the latest first
+        is_last = all(job.is_over for job in jobs) and jobs[0].id == news.job.id
         if isinstance(news, JobCancelled) or not (is_last or self.session.config.app.notify_when == "job"):
             return
-        title = "Picture saved" if isinstance(news, JobSaved) else "Picture not saved"
+        titles = {JobSaved: "Picture saved", JobUnsaved: "Picture not saved", JobFailed: "Picture not painted"}
+        title = titles[type(news)]
         kind = self.session.config.app.notify
         self.write_escape(
             notify.notice(kind, title, news.job.request.prompt[:100], passthrough=self.abilities.passthrough)
@@ -227,8 +250,10 @@ class FluxApp(App[None], inherit_bindings=False):
     async def action_quit(self) -> None:
         """End the program; ask first when pictures would be lost."""
         running, waiting = self.worker.queue.running, len(self.worker.queue.waiting)
-        if isinstance(self.screen, QuitScreen) or not (running or waiting) or not self.session.config.app.confirm_quit:
-            self.exit()
+        if isinstance(self.screen, QuitScreen):
+            return
+        if not (running or waiting) or not self.session.config.app.confirm_quit:
+            self._quit_answered("quit")
             return
         keeps_waiting = self.session.config.app.queue_at_start != "drop"
         question = QuitScreen(self.main.newsroom.doing, waiting, keeps_waiting=keeps_waiting)
@@ -240,6 +265,7 @@ class FluxApp(App[None], inherit_bindings=False):
             self._ends_after_job = True
             self.main.status.say("The program ends when this picture is saved.")
         elif answer is not None:
+            self.main.newsroom.keep_queue(give_up=True)
             self.exit()
 
     # Help and palette
@@ -278,9 +304,7 @@ class FluxApp(App[None], inherit_bindings=False):
             yield pane, [(self._keys_of(binding), f"{binding.tooltip}.") for binding in bindings if binding.tooltip]
 
     def _keys_of(self, binding: Binding) -> str:
-        from flux_tui.keys import written
-
-        return written(self.session.config.keys.get(binding.id or "", binding.key)) or "none"
+        return written(effective_keys(self.session.config.keys, self._swapped)[str(binding.id)]) or "none"
 
     def _folder_table(self) -> Iterable[tuple[str, str]]:
         yield "Pictures", str(self.gallery.root)
@@ -298,7 +322,8 @@ class FluxApp(App[None], inherit_bindings=False):
                         title = binding.description if pane == "Anywhere" else f"{pane}: {binding.description}"
                         yield SystemCommand(title, binding.tooltip, _runner(target, binding.action))
             yield SystemCommand("Reset settings", "Put the defaults into the form", self.main.action_reset_settings)
-        yield from (command for command in super().get_system_commands(screen) if command.title not in ("Keys", "Quit"))
+        unfit = ("Keys", "Quit", "Maximize", "Minimize")  # ours are above; zooming is ours, too
+        yield from (command for command in super().get_system_commands(screen) if command.title not in unfit)
 
     def _target(self, pane: str) -> Any:
         if pane == "Anywhere":

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import os
 import re
+import threading
 from collections.abc import Iterator
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -75,6 +76,7 @@ class Gallery:
     def __init__(self, root: Path, thumbnails: Thumbnails | None = None) -> None:
         self.root = root
         self.thumbnails = thumbnails or Thumbnails()
+        self._starring = threading.Lock()
 
     def check(self) -> None:
         """Raises OutputError when no picture can be saved here today; makes the folder."""
@@ -146,7 +148,8 @@ class Gallery:
         Raises:
             OutputError: this cannot be written.
         """
-        return write_star(self.root, path, starred)
+        with self._starring:  # two in a burst read and write one after another
+            return write_star(self.root, path, starred)
 
     def _days(self) -> Iterator[Day]:
         for day in sorted(_names(self.root, DAY), reverse=True):

@@ -75,19 +75,20 @@ class JobQueue:
         return self._paused
 
     def get(self, job_id: int) -> Job | None:
-        """The job of that id; None when it was edited away or is long over."""
+        """The job of that id; None when it is long over."""
         return next((job for job in self.jobs if job.id == job_id), None)
 
     # What a screen does
 
-    def add(self, request: GenerationRequest, *, front: bool = False) -> Job:
-        """Let a request wait, after all others or before them."""
+    def add(self, *requests: GenerationRequest, front: bool = False) -> tuple[Job, ...]:
+        """Let requests wait, in their order, after all others or before them."""
         with self._ready:
-            job = Job(next(self._ids), request)
-            self._waiting.insert(0 if front else len(self._waiting), job)
+            jobs = tuple(Job(next(self._ids), request) for request in requests)
+            place = 0 if front else len(self._waiting)
+            self._waiting[place:place] = jobs
             self._ready.notify()
         self._changed()
-        return job
+        return jobs
 
     def move(self, job_id: int, by: int) -> bool:
         """Move a waiting job towards the front (negative) or the end; False when it waits no longer."""
@@ -101,19 +102,20 @@ class JobQueue:
         return True
 
     def take_back(self, job_id: int) -> GenerationRequest | None:
-        """Remove a waiting job, to edit its request; None when it waits no longer."""
+        """Let a job wait no longer, to edit its request; it can be tried again. None when it does not wait."""
         with self._ready:
             place = self._place(job_id)
             if place is None:
                 return None
             job = self._waiting.pop(place)
+            self._remember(replace(job, state="cancelled", note="edited"))
         self._changed()
         return job.request
 
     def retry(self, job_id: int) -> Job | None:
         """Let the request of a job that is over wait again; None when it is not over, or forgotten."""
         job = self.get(job_id)
-        return self.add(job.request) if job is not None and job.is_over else None
+        return self.add(job.request)[0] if job is not None and job.is_over else None
 
     def cancel(self, job_id: int) -> bool:
         """End a waiting job now, or mark the running one to end as soon as it can; False when it is over."""

@@ -8,7 +8,7 @@ focus have it: what is typed after them goes to the new place.
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from typing import Any
 
 from textual.binding import Binding
@@ -164,6 +164,31 @@ def all_bindings() -> dict[str, tuple[Binding, ...]]:
         "Queue": _with_ids(QueuePane.BINDINGS, RowList.BINDINGS),
         "History": _with_ids(History.BINDINGS),
     }
+
+
+def effective_keys(configured: Mapping[str, str], swapped: Mapping[str, str]) -> dict[str, str]:
+    """Every action's keys by its id: the config's, else those of the swap of Enter and Ctrl+J, else its own."""
+    own = {str(binding.id): binding.key for bindings in all_bindings().values() for binding in bindings}
+    return {**own, **swapped, **configured}
+
+
+def key_faults(configured: Mapping[str, str]) -> list[str]:
+    """What is wrong with the config's keys: two actions on one key, a letter that nobody could type any more."""
+    faults = []
+    keys = effective_keys(configured, {})
+    for pane, bindings in all_bindings().items():
+        for binding in bindings:
+            for key in keys[str(binding.id)].split(","):
+                others = [str(b.id) for b in bindings if b is not binding and key and key in keys[str(b.id)].split(",")]
+                if binding.id in configured and others:
+                    faults.append(f"[keys] {binding.id}: {key} is also the key of {', '.join(others)} ({pane}).")
+                if binding.id in configured and binding.priority and len(key) == 1:
+                    faults.append(
+                        f"[keys] {binding.id}: {key} could not be typed any more; expected a key without text."
+                    )
+    if not keys["quit"]:
+        faults.append("[keys] quit has no key; the palette still ends the program.")
+    return faults
 
 
 def _with_ids(*tables: Iterable[Any]) -> tuple[Binding, ...]:

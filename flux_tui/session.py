@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import threading
 from collections.abc import Iterable, Mapping
 from dataclasses import replace
 from typing import Any
@@ -13,7 +14,7 @@ from flux_tui import paths
 from flux_tui.config import Config, ConfigFileError, load_config
 from flux_tui.launch import Launch
 from flux_tui.prompts import PromptHistory
-from flux_tui.settings import COUNT, RANDOM, SEED_USE
+from flux_tui.settings import COUNT, RANDOM, SEED_USE, model_of
 from flux_tui.state import load_state, save_state
 
 log = logging.getLogger(__name__)
@@ -36,6 +37,7 @@ class Session:
         self.faults += [note] if note else []
         self.prompts = PromptHistory(paths.prompts_file())
         self._is_kept = True
+        self._writing = threading.Lock()
 
     def option(self, name: str) -> Any:
         """An option of [app] or [preview] by its name, as this start was asked for, else as the config says."""
@@ -51,7 +53,7 @@ class Session:
             checkpoint_dir: the model that the command line names; settings left for another one are not taken.
         """
         left = dict(self.state.settings)
-        if left and checkpoint_dir in (None, left.get("checkpoint_dir")):
+        if left and (checkpoint_dir is None or model_of(checkpoint_dir) == model_of(left.get("checkpoint_dir", ""))):
             return left
         return self.default_texts(checkpoint_dir)
 
@@ -83,14 +85,16 @@ class Session:
         self.keep(layout=layout)
 
     def write(self) -> None:
-        """Bring what has changed to the disk; a disk that takes nothing is no reason to stop."""
-        if self._is_kept:
-            return
-        self._is_kept = True
-        try:
-            save_state(paths.state_file(), self.state)
-        except OutputError as error:
-            log.warning("the state is not kept: %s", error)
+        """Bring what has changed to the disk, from any thread; a disk that takes nothing is no reason to stop."""
+        with self._writing:
+            if self._is_kept:
+                return
+            self._is_kept = True
+            try:
+                save_state(paths.state_file(), self.state)
+            except OutputError as error:
+                self._is_kept = False  # for the next time
+                log.warning("the state is not kept: %s", error)
 
     def _config(self, action_ids: frozenset[str] | None) -> Config:
         try:

@@ -69,7 +69,7 @@ class JobEvent:
 
 @dataclass(frozen=True)
 class JobSaved:
-    """A job is done and its pictures are in the gallery; `seconds` is how long each stage took."""
+    """A job is done and its pictures are in the gallery."""
 
     job: Job
     pictures: tuple[SavedPicture, ...]
@@ -136,11 +136,11 @@ class Worker:
         self._thread: threading.Thread | None = None
         self.queue = JobQueue(lambda: post(QueueChanged()))
 
-    def submit(self, request: GenerationRequest, *, front: bool = False) -> Job:
-        """Queue a request; the first one starts the thread."""
-        job = self.queue.add(request, front=front)
+    def submit(self, *requests: GenerationRequest, front: bool = False) -> tuple[Job, ...]:
+        """Queue requests in their order; the first ones start the thread."""
+        jobs = self.queue.add(*requests, front=front)
         self.start()
-        return job
+        return jobs
 
     def start(self) -> None:
         """Start the thread if it does not run yet."""
@@ -174,7 +174,7 @@ class Worker:
             return JobUnsaved(job, str(error), error.hint, error.saved)
         except FluxError as error:
             return JobFailed(job, str(error), error.hint)
-        except Exception as error:  # the worker outlives any fault of a job
+        except BaseException as error:  # the worker outlives any fault of a job
             log.exception("job %d failed", job.id)
             return JobFailed(job, *_unexpected(error, self._log_path))
 
@@ -204,11 +204,15 @@ class Worker:
         raise RuntimeError("the engine ended without a picture")
 
     def _report_status(self) -> None:
-        if self._engine is not None:
+        if self._engine is None:
+            return
+        try:
             self._post(self._engine.status())
+        except Exception:  # a lost device ends jobs, with words; it does not end the worker
+            log.exception("the engine does not tell its state")
 
 
-def _unexpected(error: Exception, log_path: Path | None) -> tuple[str, str]:
+def _unexpected(error: BaseException, log_path: Path | None) -> tuple[str, str]:
     first_line = (str(error).strip().splitlines() or ["no message"])[0]
     where = f"The log has the details: {log_path}" if log_path else "The log has the details."
     if isinstance(error, MemoryError) or "RESOURCE_EXHAUSTED" in first_line:

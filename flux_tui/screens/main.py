@@ -7,18 +7,19 @@ are handed in by the app. What the worker says is shown by `flux_tui.screens.new
 from __future__ import annotations
 
 import contextlib
+import re
+import threading
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, ClassVar
 
-from textual import events, on, work
+from textual import events, on
 from textual.app import ComposeResult
 from textual.binding import BindingType
 from textual.message import Message
 from textual.widget import Widget
 from textual.widgets import Footer, Input
-from textual.worker import get_current_worker
 
 from flux_engine.errors import FluxError, RequestError
 from flux_engine.fields import texts_of
@@ -47,7 +48,7 @@ from flux_tui.widgets.status_line import StatusLine
 from flux_tui.worker import News, Worker
 
 HINTS: dict[Pane, str] = {
-    "prompt": "Enter paints, Ctrl+J breaks the line.",
+    "prompt": "{generate-from-prompt} paints, {newline} breaks the line.",
     "queue": "x cancels, e edits, K and J move, Space pauses.",
     "history": "Enter opens, a recalls, r all but the seed.",
     "picture": "y copies the path, ? shows all keys.",
@@ -103,6 +104,7 @@ class MainScreen(PaneScreen):
         self.history.thin_link = session.option("low_bandwidth")
         self.status = StatusLine(id="status")
         self.newsroom = Newsroom(self, worker, session)
+        self._wanted: SavedPicture | None = None  # of the history, to be read and shown
 
     def compose(self) -> ComposeResult:
         yield self.tabs
@@ -118,10 +120,11 @@ class MainScreen(PaneScreen):
     def on_mount(self) -> None:
         self.prompt.show_negative(self.form.avoids)
         self.history.look = _look(self._session.layout("look", ""))
+        self.stage.say(self.welcome)
         self.newsroom.open()
         self.arrange_panes()
         self.go_to(self.chosen)
-        self._read_history()
+        self._aside(self._read_history)
         self.call_after_refresh(self._count)
         for fault in self._session.faults:
             self.notify(fault, title="Config and state", severity="warning", timeout=30, markup=False)
@@ -144,15 +147,31 @@ class MainScreen(PaneScreen):
         else:
             pane.focus()
 
-    @work(thread=True, exit_on_error=False, group="history")
+    def _aside(self, function: Callable[..., object], *arguments: object) -> None:
+        """Run what touches a disk in a thread that holds nothing up: a mount that hangs does not keep the app alive."""
+        threading.Thread(target=function, args=arguments, name="flux-disk", daemon=True).start()
+
+    def _to_screen(self, function: Callable[..., object], *arguments: object) -> None:
+        with contextlib.suppress(Exception):  # the app has ended: nobody is left to tell
+            self.app.call_from_thread(function, *arguments)
+
     def _read_history(self) -> None:
         days, stars = list(self.gallery.days()), self.gallery.starred
-        self.app.call_from_thread(self.history.put_days, days)
-        self.app.call_from_thread(self.history.show_stars, stars)
+        self._to_screen(self.history.put_days, days)
+        self._to_screen(self.history.show_stars, stars)
 
     def take(self, news: News) -> None:
         """Show what the worker says."""
         self.newsroom.take(news)
+
+    def key(self, action_id: str) -> str:
+        """The first key of an action, as people write it."""
+        return str(self.app.key_of(action_id))  # type: ignore[attr-defined]
+
+    @property
+    def welcome(self) -> str:
+        """What the stage says before the first picture."""
+        return f"Say in the prompt what to paint,\nthen press {self.key('generate')}."
 
     # Keys
 
@@ -176,6 +195,7 @@ class MainScreen(PaneScreen):
             requests = self.form.requests(prompt, negative)
         except RequestError as error:
             self.stage.say_fault("Not painted", str(error), error.hint)
+            self.status.say(str(error), "$text-error")
             return
         if not requests:
             self.go_to("settings")
@@ -183,8 +203,9 @@ class MainScreen(PaneScreen):
             return
         if note := self._session.prompts.add(prompt, negative):
             self.notify(note, severity="warning", markup=False)
-        for request in reversed(requests) if front else requests:
-            self._worker.submit(request, front=front)
+        self._worker.submit(*requests, front=front)
+        if self._worker.queue.paused:
+            self.status.say(f"It waits: the queue is paused. {self.key('pause')} lets it go on.")
         self.keep()
 
     def action_cancel(self) -> None:
@@ -240,9 +261,9 @@ class MainScreen(PaneScreen):
 
     def action_jump(self) -> None:
         """Label panes and fields with letters; the next key goes there."""
-        panes: tuple[Pane, ...] = ("prompt", "settings", "queue", "history")
-        named = [(name[0], pane if (pane := self.pane(name)).display else self.tabs.tabs[name]) for name in panes]
-        letters = "bcdefgijklmnorstuvwxyz"  # without those of the panes
+        panes: dict[str, Pane] = {"p": "prompt", "s": "settings", "v": "picture", "q": "queue", "h": "history"}
+        named = [(k, pane if (pane := self.pane(name)).display else self.tabs.tabs[name]) for k, name in panes.items()]
+        letters = "bcdefgijklmnortuwxyz"  # without those of the panes
         fields = [(key, row.control) for key, row in zip(letters, self.form.rows.values(), strict=False)]
         shown = [(key, widget) for key, widget in [*named, *fields] if widget.is_on_screen]
         self.app.push_screen(JumpScreen(shown), self._jumped)
@@ -312,6 +333,7 @@ class MainScreen(PaneScreen):
                 text = editor.edit_outside(text, self._session.config.app.editor)
             except FluxError as error:  # in here: Textual does not come back from a suspension that an error ends
                 fault = error
+        self.stage.picture.redraw()  # kitty drops what stood on the screen that was left
         if fault:
             self.notify(f"{fault} {fault.hint}", title="Not edited", severity="error", timeout=15, markup=False)
         else:
@@ -354,7 +376,7 @@ class MainScreen(PaneScreen):
     def on_descendant_focus(self) -> None:
         for name, hint in HINTS.items():
             if self.pane(name).has_focus_within:
-                self.status.say(hint)
+                self.status.say(KEY.sub(lambda key: self.key(key[1]), hint))
 
     @on(QueuePane.Cancel)
     def _cancel_job(self, event: QueuePane.Cancel) -> None:
@@ -403,15 +425,14 @@ class MainScreen(PaneScreen):
 
     @on(History.Starred)
     def _star(self, event: History.Starred) -> None:
-        self._keep_star(event.picture.path, event.starred)
+        self._aside(self._keep_star, event.picture.path, event.starred)
 
-    @work(thread=True, exit_on_error=False, group="stars")
     def _keep_star(self, path: Path, starred: bool) -> None:
         try:
             self.gallery.star(path, starred)
         except FluxError as error:
             self.notify(f"{error} {error.hint}", title="Not starred", severity="error", markup=False)
-            self.app.call_from_thread(self.history.show_stars, self.gallery.starred)
+            self._to_screen(self.history.show_stars, self.gallery.starred)
 
     @on(History.Recalled)
     def _recall(self, event: History.Recalled) -> None:
@@ -428,22 +449,25 @@ class MainScreen(PaneScreen):
                 self.form.put({name: text for name, text in texts.items() if name != "seed"})
             case "size":
                 self.form.put({name: texts[name] for name in ("width", "height")})
-        self.status.say(f"Put back: {RECALLED[event.what]}. F5 paints.")
+        self.status.say(f"Put back: {RECALLED[event.what]}. {self.key('generate')} paints.")
 
     def put_back(self, request: GenerationRequest) -> None:
         """Put a request into the panes; its seed stays fixed."""
         self.prompt.put_back(request.prompt, request.negative_prompt or "")
         self.form.put_back(request)
 
-    @work(thread=True, exclusive=True, exit_on_error=False, group="picture")
     def load(self, picture: SavedPicture) -> None:
-        """Read a picture's file and show it."""
+        """Read a picture's file and show it, unless another is chosen meanwhile."""
+        self._wanted = picture
+        self._aside(self._load, picture)
+
+    def _load(self, picture: SavedPicture) -> None:
         try:
             image: RGBImage | None = read_image(str(picture.path))
-        except (OSError, ValueError):
+        except (OSError, ValueError, SyntaxError):  # the last is Pillow's word for a PNG with a broken header
             image = None
-        if not get_current_worker().is_cancelled:  # by a later choice
-            self.app.call_from_thread(self.newsroom.show_saved, image, picture)
+        if picture is self._wanted:
+            self._to_screen(self.newsroom.show_saved, image, picture)
 
     # What is kept
 
@@ -453,6 +477,8 @@ class MainScreen(PaneScreen):
         self._session.keep_layout(pane=self.chosen, list=self.listed, look=self.history.look or "")
         self.newsroom.write_soon()
 
+
+KEY = re.compile(r"\{([a-z-]+)\}")  # an action's id in a hint
 
 RECALLED = {
     "all": "prompt and settings, the seed too",

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 import time
 from typing import TYPE_CHECKING
 
@@ -13,7 +14,6 @@ from flux_tui.jobs import Job
 from flux_tui.machine import free_disk_bytes, memory_bytes
 from flux_tui.progress import JobProgress, bytes_text, duration_text
 from flux_tui.session import Session
-from flux_tui.widgets.stage import WELCOME
 from flux_tui.worker import (
     JobCancelled,
     JobEvent,
@@ -51,6 +51,7 @@ class Newsroom:
         self._status = EngineStatus(device="")
         self._ticks: list[Timer] = []
         self._write: Timer | None = None
+        self._was_busy = False
         self.shown: SavedPicture | None = None
 
     def open(self) -> None:
@@ -82,11 +83,10 @@ class Newsroom:
 
     def cancel(self) -> None:
         """End the running job, or the first that waits; it is said at once."""
-        if self._job is not None:
-            self._queue.cancel(self._job.id)
+        jobs = [job for job in (self._queue.running, *self._queue.waiting) if job is not None]
+        if jobs:
+            self._queue.cancel(jobs[0].id)
             self._show_progress()
-        elif self._queue.waiting:
-            self._queue.cancel(self._queue.waiting[0].id)
 
     def take(self, news: News) -> None:
         """Show one piece of news."""
@@ -99,6 +99,7 @@ class Newsroom:
             case JobStarted(job):
                 self._begin(job)
             case JobEvent(_, PicturesReady() as ready):
+                self.shown = None
                 self._screen.stage.show(ready.images[0], facts_of(ready))
                 for warning in ready.warnings:
                     self._screen.notify(warning, title="Note", severity="warning", timeout=10, markup=False)
@@ -110,14 +111,20 @@ class Newsroom:
     # A job
 
     def _begin(self, job: Job) -> None:
-        self._job, self.shown = job, None
+        self._job = job
         self._progress = JobProgress(request=job.request, started_at_s=time.monotonic())
         if self._screen.stage.image is None:
             self._screen.stage.say("The first steps will show here.")
         for tick in self._ticks:
             tick.resume()
         self._show_progress()
-        self._screen.refresh_bindings()  # Cancel comes and goes; each call makes the footer anew, so not at every step
+        self._offer_cancel()
+
+    def _offer_cancel(self) -> None:
+        """Cancel comes and goes in the footer, which is made anew each time: so not at every step, nor for each job."""
+        if self.is_busy != self._was_busy:
+            self._was_busy = self.is_busy
+            self._screen.refresh_bindings()
 
     def _advance(self, event: StageStarted | LoadingProgress | StepDone, at_s: float) -> None:
         if self._progress is None or self._job is None:
@@ -126,13 +133,15 @@ class Newsroom:
         if isinstance(event, StepDone):
             self._screen.queue.progress(self._job.id, f"{event.step}/{event.num_steps}")
             if event.preview is not None:
+                self.shown = None
                 self._screen.stage.preview(event.preview, last=event.step == event.num_steps)
         elif isinstance(event, StageStarted):
             self._show_progress()
 
     def _show_progress(self) -> None:
         if self._job is not None and self._progress is not None:
-            cancelling = self._queue.is_cancelling(self._job.id)
+            running = self._queue.running
+            cancelling = running is not None and running.state == "cancelling"
             learned = self._session.state.expected_s
             self._screen.stage.show_progress(self._progress, time.monotonic(), learned, cancelling=cancelling)
 
@@ -157,17 +166,21 @@ class Newsroom:
                 screen.notify(f"{message} {hint}", title="Not saved", severity="error", timeout=30, markup=False)
             case JobFailed(_, message, hint):
                 screen.stage.say_fault("Not painted", message, hint)
-                screen.status.say("The picture was not painted. F3 gives the reason more room.", "$text-error")
+                screen.status.say(
+                    f"The picture was not painted. {screen.key('zoom')} gives the reason more room.", "$text-error"
+                )
                 if self._queue.running or self._queue.waiting:  # the next picture soon covers the stage
                     screen.notify(f"{message} {hint}", title="Not painted", severity="error", timeout=15, markup=False)
             case JobCancelled():
                 screen.stage.clear_progress()
-                screen.status.say("Cancelled. F5 paints again.")
+                screen.status.say(f"Cancelled. {screen.key('generate')} paints again.")
                 if screen.stage.image is None:
-                    screen.stage.say(WELCOME)
+                    screen.stage.say(screen.welcome)
+                elif self.shown is not None:  # no preview has come in its place
+                    screen.stage.caption(saved_facts(self.shown))
         self.write_soon()
         self._show_facts()
-        screen.refresh_bindings()
+        self._offer_cancel()
 
     def _keep(self, pictures: tuple[SavedPicture, ...]) -> None:
         self._screen.history.add(pictures)
@@ -178,6 +191,7 @@ class Newsroom:
     def show_saved(self, image: RGBImage | None, picture: SavedPicture) -> None:
         """Show a picture of the history; one that is being painted has precedence."""
         if self.is_painting:
+            self._screen.status.say("Old pictures show when this one is painted.")
             return
         if image is None:
             self.shown = None
@@ -192,19 +206,25 @@ class Newsroom:
         self._screen.queue.show(self._queue.jobs, self._queue.paused)
         waiting = self._queue.waiting
         self._screen.tabs.mark("queue", str(len(waiting)) if waiting else "")
-        self._session.keep(queue=tuple(job.request for job in waiting), paused=self._queue.paused)
+        self.keep_queue()
         self.write_soon()
         self._show_facts()
-        if not self.is_painting:
-            self._screen.refresh_bindings()
+        self._offer_cancel()
+
+    def keep_queue(self, *, give_up: bool = False) -> None:
+        """Note what is still to be painted; the picture being painted, too, unless it is given up."""
+        running = self._queue.running
+        unfinished = (*((running,) if running and not give_up else ()), *self._queue.waiting)
+        self._session.keep(queue=tuple(job.request for job in unfinished), paused=self._queue.paused)
 
     def _show_facts(self) -> None:
         """Device, model, queue, memory, free disk, as far as they are known."""
         waiting, status = len(self._queue.waiting), self._status
+        queue = ["paused"] * self._queue.paused + [f"{waiting} waiting"] * bool(waiting)
         used, total = memory_bytes()
         disk = free_disk_bytes(self._screen.gallery.root)
         self._screen.status.tell(
-            "queue paused" if self._queue.paused else f"{waiting} waiting" if waiting else "",
+            ", ".join(queue),
             f"{status.device} {_of(status.bytes_in_use, status.bytes_limit)}".strip(),
             status.model_name,
             f"memory {_of(used, total)}" if total else "",
@@ -212,10 +232,13 @@ class Newsroom:
         )
 
     def write_soon(self) -> None:
-        """Bring the state to the disk a moment after the latest change."""
-        if self._write is not None:
-            self._write.stop()
-        self._write = self._screen.set_timer(WRITE_S, self._session.write)
+        """Bring the state to the disk within a second, in a thread: a disk may take its time."""
+        if self._write is None:
+            self._write = self._screen.set_timer(WRITE_S, self._write_now)
+
+    def _write_now(self) -> None:
+        self._write = None
+        threading.Thread(target=self._session.write, name="flux-state", daemon=True).start()
 
 
 def _of(used: int | None, total: int | None) -> str:

@@ -90,6 +90,20 @@ class PaneScreen(Screen[None]):
             f"Needs {MIN_COLUMNS}x{MIN_LINES + 2}.\nNothing is lost."
         )
         self.refresh(layout=True)
+        if not arrangement.too_small and (self.focused is None or not self.focused.is_attached or self._is_hidden):
+            self.focus_pane(self.pane("picture" if self._zoomed else self._chosen))
+
+    @property
+    def _is_hidden(self) -> bool:
+        """Whether the focus is on something that is not shown."""
+        return self.focused is not None and not all(node.display for node in self.focused.ancestors_with_self)
+
+    def on_descendant_focus(self) -> None:
+        """The pane that is chosen is the one that was last gone to, by whatever way."""
+        for name in PANES:
+            if not self._zoomed and self.pane(name).has_focus_within:
+                self._chosen = name
+                self._listed = name if name in LISTS else self._listed
 
     def go_to(self, name: Pane) -> None:
         """Show a pane and focus it; a zoomed picture gives way to the others."""

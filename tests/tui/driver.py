@@ -86,19 +86,18 @@ async def running(
         paths.config_file().parent.mkdir(parents=True, exist_ok=True)
         paths.config_file().write_text(config, encoding="utf-8")
     app = FluxApp(gallery, lambda: engine, Path("/log/file"), checkpoint_dir, Session(launch), abilities)
-    async with app.run_test(size=size) as pilot:
-        await app.workers.wait_for_complete()
-        await pilot.pause()
-        try:
+    try:
+        async with app.run_test(size=size) as pilot:
+            await app.workers.wait_for_complete()
+            await pilot.pause()
             yield Driver(app, pilot, engine)
-        finally:
-            app.worker.queue.close()
-            for gate in (engine.gate, engine.loading_gate):
-                if gate is not None:
-                    gate.release(1000)
-            stopped = await asyncio.to_thread(app.worker.stop, WAIT_S)
-    assert stopped
-    app.session.write()
+    finally:
+        app.worker.queue.close()
+        for gate in (engine.gate, engine.loading_gate):
+            if gate is not None:
+                gate.release(1000)
+        assert await asyncio.to_thread(app.worker.stop, WAIT_S)
+        app.session.write()
 
 
 def keep(gallery: Gallery, request: GenerationRequest = OLD, day: int = 1) -> Path:

@@ -6,6 +6,7 @@ import threading
 
 from textual.widgets import Footer
 
+from flux_tui import paths
 from flux_tui.gallery import Gallery
 from flux_tui.keys import all_bindings
 from flux_tui.launch import Launch
@@ -52,6 +53,19 @@ async def test_keys_are_those_of_the_config(gallery: Gallery) -> None:
         assert "F12" in line and "F5" not in line
 
 
+async def test_keys_that_clash_or_cannot_be_typed_any_more_are_named(gallery: Gallery) -> None:
+    async with running(gallery, config='[keys]\nzoom = "f5"\nhelp = "a"\nquit = ""\n') as driver:
+        for words in ("zoom: f5 is also the key of generate", "help: a could not be typed", "quit has no key"):
+            assert any(words in note for note in driver.notes), words
+
+
+async def test_hints_name_the_keys_of_the_config(gallery: Gallery) -> None:
+    config = '[app]\nenter_generates = false\n[keys]\ngenerate = "f12"\n'
+    async with running(gallery, config=config) as driver:
+        assert "then press F12." in driver.screen.stage.text
+        assert driver.status == "Ctrl+J paints, Enter breaks the line."
+
+
 async def test_a_config_with_faults_names_them_and_the_rest_holds(gallery: Gallery) -> None:
     config = '[app]\nthem = "x"\nenter_generates = false\n[keys]\ngenerat = "f12"\n'
     async with running(gallery, config=config) as driver:
@@ -60,15 +74,16 @@ async def test_a_config_with_faults_names_them_and_the_rest_holds(gallery: Galle
         assert driver.screen.prompt.text == "x\ny"
 
 
-async def test_the_theme_is_the_command_lines_the_last_one_or_the_configs(gallery: Gallery) -> None:
-    config = '[app]\ntheme = "flux-light"\n'
+async def test_the_theme_is_the_command_lines_or_the_configs_where_a_chosen_one_is_kept(gallery: Gallery) -> None:
+    config = '[app]\ntheme = "flux-light"  # mine\n'
     async with running(gallery, config=config) as driver:
         assert driver.app.theme == "flux-light"
         driver.app.theme = "nord"
-    async with running(gallery, config=config) as driver:
-        assert driver.app.theme == "nord"
-    async with running(gallery, config=config, launch=Launch(theme="flux-contrast")) as driver:
+        await driver.until(lambda: paths.config_file().read_text() == '[app]\ntheme = "nord"  # mine\n')
+    async with running(gallery, launch=Launch(theme="flux-contrast")) as driver:
         assert driver.app.theme == "flux-contrast"
+    async with running(gallery) as driver:
+        assert driver.app.theme == "nord"  # the command line's was for once
     async with running(gallery, launch=Launch(theme="nonsense")) as driver:
         assert driver.app.theme == "flux-dark"
         assert any("no theme 'nonsense'" in note for note in driver.notes)

@@ -62,7 +62,7 @@ async def test_the_queues_keys_move_cancel_edit_retry_and_pause(gallery: Gallery
         await driver.press("r")  # the cursor went with the cancelled one
         await driver.until(lambda: prompts(driver) == "cdb")
         await driver.press("space")
-        await driver.until(lambda: driver.queue.paused and "queue paused" in driver.screen_text())
+        await driver.until(lambda: driver.queue.paused and "paused, 3 waiting" in driver.screen_text())
         engine.gate.release(20)
         await driver.until(lambda: driver.queue.running is None)
         await driver.press("home", "e")
@@ -100,14 +100,14 @@ async def test_draft_settings_layout_and_queue_are_there_again_at_the_next_start
         assert driver.screen.prompt.text == "draft"
         assert (driver.field("num_steps"), driver.field("true_cfg_scale")) == ("9", "2")
         assert driver.screen.queue.has_focus
-        assert prompts(driver) == "b" and driver.queue.paused
+        assert prompts(driver) == "ab" and driver.queue.paused  # what was being painted is not lost either
         assert any("wait from last time" in note for note in driver.notes)
         await driver.press("space")
         await driver.done()
-        assert len(gallery.newest()) == 1
+        assert len(gallery.newest()) == 2
 
 
-@pytest.mark.parametrize(("policy", "painted"), [("run", 1), ("drop", 0)])
+@pytest.mark.parametrize(("policy", "painted"), [("run", 2), ("drop", 0)])
 async def test_what_becomes_of_the_last_queue_is_the_configs_choice(
     gallery: Gallery, engine: FakeEngine, policy: str, painted: int
 ) -> None:
@@ -115,7 +115,7 @@ async def test_what_becomes_of_the_last_queue_is_the_configs_choice(
         await fill(driver, "ab")
     async with running(gallery, config=f'[app]\nqueue_at_start = "{policy}"\n') as driver:
         await driver.done()
-        assert [request.prompt for request in driver.engine.requests] == ["b"] * painted
+        assert [request.prompt for request in driver.engine.requests] == ["a", "b"][:painted]
 
 
 async def test_quitting_asks_while_something_is_painted_and_says_what_happens_to_it(
@@ -128,9 +128,40 @@ async def test_quitting_asks_while_something_is_painted_and_says_what_happens_to
         await driver.until(lambda: "given up" in driver.screen_text())
         await driver.press("enter")  # stays
         await driver.until(lambda: driver.app.screen is driver.screen)
-        await driver.press("ctrl+q", "q")
+        await driver.press("ctrl+q", "ctrl+q", "q")
         await driver.until(lambda: driver.app.return_code == 0)
     assert gallery.newest() == []
+    async with running(gallery) as driver:
+        assert prompts(driver) == "bc"  # the one that was given up is not among them
+
+
+async def test_a_fault_is_read_before_the_program_ends(gallery: Gallery, engine: FakeEngine) -> None:
+    engine.fault, engine.fault_at = ZeroDivisionError("by zero"), 1
+    async with running(gallery, engine) as driver:
+        assert engine.gate is not None
+        await fill(driver, "a")
+        await driver.press("ctrl+q", "f")
+        engine.gate.release()
+        await driver.done()
+        assert "by zero" in driver.screen.stage.text and driver.app.return_code is None
+
+
+async def test_a_job_that_was_edited_away_can_be_tried_again(gallery: Gallery, engine: FakeEngine) -> None:
+    async with running(gallery, engine) as driver:
+        await fill(driver, "ab")
+        await driver.press("escape", "4", "end", "e")
+        await driver.until(lambda: prompts(driver) == "" and driver.screen.prompt.text == "b")
+        await driver.press("escape", "4", "end", "r")
+        await driver.until(lambda: prompts(driver) == "b")
+
+
+async def test_hundreds_of_jobs_at_once_change_the_screen_once(gallery: Gallery, engine: FakeEngine) -> None:
+    async with running(gallery, engine) as driver:
+        changes: list[object] = []
+        driver.queue._changed = lambda: changes.append(None)
+        driver.put("count", "500")
+        await driver.press("x", "f5")
+        assert len(driver.queue.jobs) == 500 and len(changes) <= 2  # they were added, and one was taken
 
 
 async def test_quitting_can_wait_for_the_picture(gallery: Gallery, engine: FakeEngine) -> None:

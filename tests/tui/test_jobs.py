@@ -31,16 +31,16 @@ def prompts(queue: JobQueue) -> str:
 
 
 def test_jobs_are_taken_in_the_order_they_came_and_one_can_come_first(queue: JobQueue) -> None:
-    queue.add(request("d"), front=True)
-    assert prompts(queue) == "dabc"
+    queue.add(request("d"), request("e"), front=True)
+    assert prompts(queue) == "deabc"
     taken = []
-    for _ in range(4):
+    for _ in range(5):
         job = queue.take()
         assert job is not None and job.state == "running" and queue.running == job
         taken.append(job.request.prompt)
         queue.finish("done")
-    assert "".join(taken) == "dabc"
-    assert [job.request.prompt for job in queue.jobs] == ["c", "b", "a", "d"]
+    assert "".join(taken) == "deabc"
+    assert [job.request.prompt for job in queue.jobs] == ["c", "b", "a", "e", "d"]
     assert all(job.is_over for job in queue.jobs)
 
 
@@ -56,7 +56,9 @@ def test_only_what_waits_moves_or_is_taken_back(queue: JobQueue) -> None:
     queue.take()
     assert not queue.move(1, 1) and queue.take_back(1) is None
     assert queue.take_back(2) == request("b")
-    assert queue.get(2) is None and prompts(queue) == "c"
+    edited = queue.get(2)
+    assert edited is not None and (edited.state, edited.note) == ("cancelled", "edited") and prompts(queue) == "c"
+    assert queue.retry(2) is not None and prompts(queue) == "cb"
 
 
 def test_a_cancelled_job_that_waited_is_over_and_one_that_runs_is_marked(queue: JobQueue) -> None:
@@ -90,7 +92,7 @@ def test_what_is_over_can_be_tried_again_and_forgotten(queue: JobQueue) -> None:
 
 def test_no_more_is_remembered_than_a_person_would_read(queue: JobQueue) -> None:
     for place in range(MAX_FINISHED + 5):
-        queue.cancel(queue.add(request(str(place))).id)
+        queue.cancel(queue.add(request(str(place)))[0].id)
     assert len(queue.jobs) == MAX_FINISHED + 3
     assert queue.jobs[3].request.prompt == str(MAX_FINISHED + 4)
 

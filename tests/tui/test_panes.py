@@ -89,6 +89,16 @@ async def test_jump_goes_to_any_pane_or_field_by_its_letter(gallery: Gallery) ->
         await driver.until(lambda: driver.screen.form.rows[fields[4]].control.has_focus)
 
 
+async def test_the_focus_stays_where_the_keys_go_when_the_size_changes(gallery: Gallery) -> None:
+    async with running(gallery, size=(120, 40)) as driver:
+        driver.screen.form.rows["num_steps"].control.focus()
+        for size in ((80, 24), (20, 5), (80, 24), (200, 60)):
+            await driver.pilot.resize_terminal(*size)
+            await driver.pilot.pause()
+        await driver.until(lambda: focused(driver) == "settings")
+        assert driver.screen.form.rows["num_steps"].control.has_focus
+
+
 async def test_zoom_gives_the_picture_the_screen_and_back(gallery: Gallery) -> None:
     async with running(gallery, size=(80, 24)) as driver:
         before = driver.screen.stage.size

@@ -72,7 +72,7 @@ def desk(gallery: Gallery, gate: threading.Semaphore) -> Desk:
 
 def test_a_job_tells_its_whole_story_in_order(desk: Desk, gate: threading.Semaphore, gallery: Gallery) -> None:
     assert desk.made == 0
-    job = desk.worker.submit(REQUEST)
+    (job,) = desk.worker.submit(REQUEST)
     gate.release(3)
     story = desk.until(JobSaved)
     assert isinstance(story[0], JobStarted) and (story[0].job.id, story[0].job.request) == (job.id, REQUEST)
@@ -89,7 +89,7 @@ def test_a_job_tells_its_whole_story_in_order(desk: Desk, gate: threading.Semaph
 
 
 def test_jobs_are_taken_one_after_another_by_one_engine_in_one_thread(desk: Desk, gate: threading.Semaphore) -> None:
-    jobs = [desk.worker.submit(REQUEST) for _ in range(3)]
+    jobs = desk.worker.submit(REQUEST, REQUEST, REQUEST)
     gate.release(9)
     assert [desk.end().job.id for _ in jobs] == [job.id for job in jobs]
     assert desk.made == 1
@@ -99,7 +99,7 @@ def test_jobs_are_taken_one_after_another_by_one_engine_in_one_thread(desk: Desk
 
 
 def test_a_cancel_acts_after_the_step_and_closes_the_engines_generator(desk: Desk, gate: threading.Semaphore) -> None:
-    job = desk.worker.submit(REQUEST)
+    (job,) = desk.worker.submit(REQUEST)
     gate.release()
     desk.until(JobEvent)
     assert desk.worker.queue.cancel(job.id)
@@ -115,7 +115,7 @@ def test_a_cancel_acts_after_the_step_and_closes_the_engines_generator(desk: Des
 def test_a_cancel_acts_while_weights_are_read(gallery: Gallery) -> None:
     loading = threading.Semaphore(0)
     desk = Desk(gallery, FakeEngine(loading_gate=loading))
-    job = desk.worker.submit(REQUEST)
+    (job,) = desk.worker.submit(REQUEST)
     loading.release()
     while not (isinstance(news := desk.news.get(timeout=WAIT_S), JobEvent) and isinstance(news.event, LoadingProgress)):
         pass
@@ -128,7 +128,7 @@ def test_a_cancel_acts_while_weights_are_read(gallery: Gallery) -> None:
 
 def test_a_waiting_job_can_be_cancelled_without_ever_starting(desk: Desk, gate: threading.Semaphore) -> None:
     desk.worker.submit(REQUEST)
-    second = desk.worker.submit(REQUEST)
+    (second,) = desk.worker.submit(REQUEST)
     desk.worker.queue.cancel(second.id)
     gate.release(3)
     assert isinstance(desk.end(), JobSaved)
@@ -149,7 +149,7 @@ def test_the_engine_tells_its_state_once_it_is_there_and_at_the_end(gallery: Gal
 
 def test_a_known_fault_gives_its_message_and_hint_and_the_next_job_works(desk: Desk, gate: threading.Semaphore) -> None:
     desk.engine.fault = CheckpointNotFound("No folder there.", hint="Name another.")
-    first = desk.worker.submit(REQUEST)
+    (first,) = desk.worker.submit(REQUEST)
     news = desk.end()
     assert isinstance(news, JobFailed)
     assert (news.job.id, news.message, news.hint) == (first.id, "No folder there.", "Name another.")
@@ -205,6 +205,18 @@ def test_an_engine_that_cannot_be_made_is_said_and_tried_again(gallery: Gallery)
     assert worker.stop(WAIT_S)
 
 
+def test_a_device_that_is_lost_ends_no_thread(gallery: Gallery, caplog: pytest.LogCaptureFixture) -> None:
+    class Lost(FakeEngine):
+        def status(self) -> EngineStatus:
+            raise RuntimeError("device lost")
+
+    desk = Desk(gallery, Lost())
+    desk.worker.submit(REQUEST, REQUEST)
+    assert isinstance(desk.end(), JobSaved) and isinstance(desk.end(), JobSaved)
+    assert "device lost" in caplog.text
+    assert desk.worker.stop(WAIT_S)
+
+
 def test_a_gallery_that_cannot_be_written_fails_the_job(tmp_path: Path) -> None:
     (tmp_path / "file").write_text("")
     desk = Desk(Gallery(tmp_path / "file"), FakeEngine())
@@ -220,7 +232,7 @@ def test_a_disk_that_fills_up_in_a_batch_gives_back_what_was_saved(
 ) -> None:
     fill_up_after(2, monkeypatch)
     desk = Desk(gallery, FakeEngine())
-    job = desk.worker.submit(replace(REQUEST, batch_size=3))
+    (job,) = desk.worker.submit(replace(REQUEST, batch_size=3))
     news = desk.end()
     assert isinstance(news, JobUnsaved) and news.job.id == job.id
     assert "No space left on device" in news.message and "The disk is full" in news.hint
