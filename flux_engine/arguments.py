@@ -125,12 +125,14 @@ def request_from(
     Args:
         arguments: what a parser with `add_request_arguments` made.
         own: settings that go before the arguments'.
-        usual: settings that hold where neither says anything, before the model's own.
+        usual: settings that hold where neither says anything, before the model's own; their model does not where
+            the arguments name one on the Hub.
 
     Raises:
         RequestError: a value is out of range, or two models are named.
     """
-    values = {**(usual or {}), **said(arguments), **(own or {})}
+    model = {"checkpoint_dir": None} if arguments.hf_repo else {}
+    values = {**(usual or {}), **model, **said(arguments), **(own or {})}
     checkpoint_dir = values.get("checkpoint_dir")
     if checkpoint_dir and arguments.hf_repo:  # one before the verb or in a file, one after the verb
         raise RequestError("--checkpoint-dir and --hf-repo each name a model.", hint="Leave one out.")

@@ -113,6 +113,7 @@ FIELD: Mapping[str, Field] = {field.name: field for field in FIELDS}
 MODEL_FIELDS = ("width", "height", "num_steps", "guidance_scale")
 """Fields whose default is the model's own."""
 
+MAX_DIGITS = 18  # no whole number of a request has more than ten, and `int` refuses 4301
 _VALID = GenerationRequest(prompt="a valid request to try single values in")
 
 
@@ -146,11 +147,20 @@ def check(name: str, value: Any) -> None:
 
 def _converted(field: Field, text: str) -> Any:
     if field.name == "checkpoint_dir":
-        return os.path.abspath(os.path.expanduser(text))
+        return _folder(text)
+    if field.kind == "whole" and text.isdecimal() and len(text) > MAX_DIGITS:
+        return 10**MAX_DIGITS  # out of every range too, and short enough to be said
     try:
         return {"whole": int, "number": float}.get(field.kind, str)(text)
     except ValueError:
         raise RequestError("Needs a whole number." if field.kind == "whole" else "Needs a number.") from None
+
+
+def _folder(text: str) -> str:
+    try:
+        return os.path.abspath(os.path.expanduser(text))
+    except OSError:  # the current folder was removed
+        raise RequestError("Needs the whole path: the current folder is gone.") from None
 
 
 def _short(error: RequestError) -> str:

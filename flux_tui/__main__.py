@@ -7,9 +7,11 @@ from __future__ import annotations
 
 import argparse
 import codecs
+import contextlib
 import os
 import sys
 import threading
+import time
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -22,7 +24,8 @@ from flux_tui import paths, verbs
 from flux_tui.launch import Launch, add_app_arguments, launch_from
 from flux_tui.terminal.abilities import Abilities
 from flux_tui.terminal.colour import Colours
-from flux_tui.terminal.probe import drain, probe
+from flux_tui.terminal.output import Modes, output_to_log
+from flux_tui.terminal.probe import PATIENCE_S, drain, probe
 from flux_tui.verbs import completion, config, doctor, generate, keys, replay
 
 if TYPE_CHECKING:
@@ -31,6 +34,8 @@ if TYPE_CHECKING:
 
 VERBS = (generate, replay, doctor, keys, config, completion)
 STOP_S = 3.0  # how long quitting waits for the step that runs
+THREADS_S = 1.0  # and for a file that is read or a star that is kept
+LEAVE_S = STOP_S + 2.0  # how long Textual has to end, which takes it 0.3 s
 
 
 def parser() -> argparse.ArgumentParser:
@@ -89,28 +94,82 @@ def run_app(
     if complaint := _unfit_terminal(launch):
         say(f"flux-tui: {complaint}")
         return FAILED
-    ask = _Asking(launch)  # while Textual is imported
-    from flux_tui.app import FluxApp
-    from flux_tui.gallery import Gallery
-    from flux_tui.session import Session
-    from flux_tui.terminal.output import output_to_log
-    from flux_tui.thumbnails import Thumbnails
-    from flux_tui.verbs.keys import keymap
-    from flux_tui.worker import default_engine
+    modes = Modes(sys.stdin.fileno())
+    try:
+        return _open(gallery_dir, checkpoint_dir, make_engine, launch, modes)
+    except KeyboardInterrupt:  # before Textual has taken Ctrl+C for a key
+        say("error: interrupted")
+        return INTERRUPTED
+    finally:
+        modes.restore()
 
-    session = Session(launch, {str(binding.id) for binding in keymap()})
-    thumbnails = Thumbnails(paths.cache_dir() / "thumbnails.sqlite3")
-    gallery = Gallery(gallery_dir or session.config.app.gallery or paths.gallery_dir(), thumbnails)
-    log_path = paths.log_file()
-    abilities = ask.answer()
-    with output_to_log(log_path):
-        app = FluxApp(gallery, make_engine or default_engine, log_path, checkpoint_dir, session, abilities)
-        app.run(mouse=session.option("mouse"))
-    session.write()
+
+def _open(
+    gallery_dir: Path | None,
+    checkpoint_dir: str | None,
+    make_engine: Callable[[], EngineLike] | None,
+    launch: Launch,
+    modes: Modes,
+) -> int:
+    with _Asking(launch) as ask:  # while Textual is imported
+        from flux_tui.app import FluxApp
+        from flux_tui.gallery import Gallery
+        from flux_tui.session import Session
+        from flux_tui.thumbnails import Thumbnails
+        from flux_tui.verbs.keys import keymap
+        from flux_tui.worker import default_engine
+
+        session = Session(launch, {str(binding.id) for binding in keymap()})
+        thumbnails = Thumbnails(paths.cache_dir() / "thumbnails.sqlite3")
+        gallery = Gallery(gallery_dir or session.config.app.gallery or paths.gallery_dir(), thumbnails)
+        log_path = paths.log_file()
+        abilities = ask.answer()
+    try:
+        with output_to_log(log_path):
+            app = FluxApp(gallery, make_engine or default_engine, log_path, checkpoint_dir, session, abilities)
+            _run(app, session.option("mouse"), modes)
+    finally:
+        session.write()
     status = end(app)
     if status == FAILED:  # a fault of the app itself; signals end with 128 and more
-        print(f"flux-tui: something unexpected went wrong; the log has the details: {log_path}", file=sys.stderr)
+        say(f"flux-tui: something unexpected went wrong; the log has the details: {log_path}")
     return status
+
+
+def _run(app: FluxApp, mouse: bool, modes: Modes) -> None:
+    """As `app.run`, which would wait without end for threads that hang on a folder whose server is gone."""
+    import asyncio
+    from concurrent.futures import ThreadPoolExecutor
+
+    runner, threads, has_ended = asyncio.Runner(), ThreadPoolExecutor(), threading.Event()
+    runner.get_loop().set_default_executor(threads)
+    threading.Thread(target=_leave_anyway, args=(app, modes, has_ended), name="flux-leave", daemon=True).start()
+    try:
+        runner.run(app.run_async(mouse=mouse))
+    finally:
+        has_ended.set()
+        threads.shutdown(wait=False, cancel_futures=True)
+        if not _still_run(THREADS_S):
+            runner.close()  # waits for them
+
+
+def _leave_anyway(app: FluxApp, modes: Modes, has_ended: threading.Event) -> None:
+    """Leave when the app was told to end and cannot: Textual waits without end for a terminal that takes nothing."""
+    while app.return_code is None:
+        if has_ended.wait(1.0):
+            return
+    if not has_ended.wait(LEAVE_S):
+        modes.restore_all()
+        os._exit(app.return_code)
+
+
+def _still_run(patience_s: float) -> bool:
+    """Whether threads that Python waits for outlive this patience."""
+    until_s = time.monotonic() + patience_s
+    others = [it for it in threading.enumerate() if not it.daemon and it is not threading.main_thread()]
+    for thread in others:
+        thread.join(max(0.0, until_s - time.monotonic()))
+    return any(thread.is_alive() for thread in others)
 
 
 class _Asking(threading.Thread):
@@ -126,6 +185,12 @@ class _Asking(threading.Thread):
 
     def run(self) -> None:
         self._abilities = probe(sys.stdin.fileno(), sys.stderr.fileno(), os.environ)
+
+    def __enter__(self) -> _Asking:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.join(PATIENCE_S)  # left alone, it would change the terminal after us, and its answers come as keys
 
     def answer(self) -> Abilities:
         """What it can do, in the end; Textual is told of the colours."""
@@ -169,12 +234,13 @@ def _is_ascii(launch: Launch) -> bool:
 
 
 def end(app: FluxApp) -> int:
-    """Stop the worker and give the exit status, or leave at once when the thread is still inside a step."""
+    """Stop the worker and give the exit status, or leave at once when a thread still hangs or is inside a step."""
     status = app.return_code or 0
-    if not app.worker.stop(STOP_S):
+    if not app.worker.stop(STOP_S) or _still_run(0.0):
         # Ending the interpreter under a thread inside JAX aborts (status 134); the picture is lost anyway.
-        sys.stdout.flush()
-        sys.stderr.flush()
+        with contextlib.suppress(OSError):  # the terminal is gone
+            sys.stdout.flush()
+            sys.stderr.flush()
         os._exit(status)
     return status
 

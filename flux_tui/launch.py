@@ -6,6 +6,7 @@ None is "not said": the config decides then, and the app's own default after it.
 from __future__ import annotations
 
 import argparse
+import os
 from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import Literal, get_args
@@ -51,7 +52,15 @@ def add_app_arguments(parser: argparse.ArgumentParser) -> None:
     app.add_argument("--color", choices=get_args(Color), help="how many colours the terminal shows")
     app.add_argument("--graphics", choices=get_args(Graphics), help="how pictures are drawn")
     app.add_argument("--theme", type=named, metavar="NAME", help="the colours of the app")
-    app.add_argument("--config", type=absolute, metavar="FILE", help="the config file, in place of your own")
+    app.add_argument("--config", type=_config_file, metavar="FILE", help="the config file, in place of your own")
+
+
+def _config_file(text: str) -> Path:
+    """A config file that was named: it is there, or its defaults would hold with nobody knowing why."""
+    path = absolute(text)
+    if not os.path.exists(path) or os.path.isdir(path):
+        raise argparse.ArgumentTypeError(f"no such file: {text!r}; name one that is there, or leave it out")
+    return path
 
 
 def launch_from(arguments: argparse.Namespace) -> Launch:

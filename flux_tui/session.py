@@ -14,7 +14,7 @@ from flux_tui import paths
 from flux_tui.config import Config, ConfigFileError, load_config
 from flux_tui.launch import Launch
 from flux_tui.prompts import PromptHistory
-from flux_tui.settings import COUNT, RANDOM, SEED_USE, model_of
+from flux_tui.settings import COUNT, FIXED, RANDOM, SEED_USE, model_of
 from flux_tui.state import load_state, save_state
 
 log = logging.getLogger(__name__)
@@ -60,6 +60,8 @@ class Session:
     def default_texts(self, checkpoint_dir: str | None) -> dict[str, str]:
         """The form's texts as the config has them, over the model's own."""
         configured = {name: text_of(value) for name, value in self.config.defaults.items()}
+        if "seed" in configured:  # one who names a seed wants that one
+            configured.setdefault(SEED_USE.name, FIXED)
         model = checkpoint_dir or configured.get("checkpoint_dir") or None
         own = default_texts(model) | {SEED_USE.name: RANDOM, COUNT.name: "1"}
         return own | configured | {"checkpoint_dir": model or ""}

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+from typing import cast
+
 from flux_engine.errors import RequestError
-from flux_engine.fields import FIELD, FIELDS, Field
+from flux_engine.fields import FIELD, FIELDS, MAX_DIGITS, Field, parse
 from flux_engine.request import MAX_SIZE_PX, SIZE_STEP_PX
 from flux_engine.series import MAX_COUNT
 
@@ -47,9 +49,18 @@ def parse_count(text: str) -> int:
     Raises:
         RequestError: it is no such number; the message is for the line below the field.
     """
-    if not text.strip().isdecimal() or not 1 <= int(text) <= MAX_COUNT:
+    digits = text.strip()
+    if not digits.isdecimal() or len(digits) > MAX_DIGITS or not 1 <= int(digits) <= MAX_COUNT:
         raise RequestError(f"Needs a whole number from 1 to {MAX_COUNT}.")
-    return int(text)
+    return int(digits)
+
+
+def model_of(text: str) -> str | None:
+    """The checkpoint folder that a text means, None for the demo model; the bare text where no path comes of it."""
+    try:
+        return cast("str | None", parse("checkpoint_dir", text))
+    except RequestError:
+        return text.strip()
 
 
 def size_presets(checkpoint_dir: str | None) -> tuple[tuple[int, int], ...]:

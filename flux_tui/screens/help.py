@@ -24,13 +24,15 @@ class HelpScreen(ModalScreen[None]):
         title: of the box.
     """
 
+    # Transparent: a tint would change the colour that carries a kitty picture's number, and the picture would go.
     DEFAULT_CSS = """
     HelpScreen {
         align: center middle;
+        background: transparent;
         & > VerticalScroll {
             width: 100; max-width: 100%; height: 100%; max-height: 44;
-            border: round $accent; border-title-color: $text-accent; background: $background; padding: 1 2;
-            scrollbar-size-vertical: 1;
+            border: round $accent; border-title-color: $text-accent; background: $background; padding: 1 0 1 2;
+            scrollbar-size-vertical: 1; scrollbar-gutter: stable;
         }
     }
     """

@@ -14,7 +14,7 @@ from textual.binding import Binding
 from textual.geometry import Offset
 from textual.screen import ModalScreen
 from textual.widget import Widget
-from textual.widgets import Static
+from textual.widgets import Footer, Static
 
 
 class JumpScreen(ModalScreen[str | None]):
@@ -40,6 +40,7 @@ class JumpScreen(ModalScreen[str | None]):
 
     def compose(self) -> ComposeResult:
         yield from self._labels.values()
+        yield Footer(show_command_palette=False)
 
     def on_mount(self) -> None:
         self._place()

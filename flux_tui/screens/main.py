@@ -366,6 +366,10 @@ class MainScreen(PaneScreen):
     def _submitted(self) -> None:
         self.action_generate()
 
+    @on(SettingsForm.NegativeNamed)
+    def _take_negative(self, event: SettingsForm.NegativeNamed) -> None:
+        self.prompt.put_back(self.prompt.text, event.negative_prompt)
+
     @on(SettingsForm.Focused)
     def _explain_field(self, event: SettingsForm.Focused) -> None:
         if event.fault:

@@ -5,21 +5,24 @@ Knows labels and how one of them is found; what is picked goes back to whoever a
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Sequence
 from typing import ClassVar, TypeVar
 
+from rich.cells import cell_len
 from textual import events, on
 from textual.app import ComposeResult
 from textual.binding import Binding
 from textual.containers import Vertical
 from textual.content import Content
 from textual.screen import ModalScreen
-from textual.widgets import Input, OptionList, Static
+from textual.widgets import Footer, Input, OptionList, Static
 
 from flux_tui.cell_text import shortened
 from flux_tui.glyphs import UNICODE
 from flux_tui.widgets.key_order import act_in_order
 
+PADDED_NAME = re.compile(r"[\w-]{1,11} {2,12}")
 MAX_SHOWN = 200  # more words find the rest; an OptionList lays out every row, 10 ms for these
 
 T = TypeVar("T")
@@ -35,9 +38,11 @@ class Picker(ModalScreen[T | None]):
         ellipsis: what ends a label that is cut.
     """
 
+    # Transparent: a tint would change the colour that carries a kitty picture's number, and the picture would go.
     DEFAULT_CSS = """
     Picker {
         align: center middle;
+        background: transparent;
         & > Vertical {
             width: 90%; max-width: 110; min-width: 20; height: 85%; max-height: 30;
             border: round $accent; border-title-color: $text-accent; border-subtitle-color: $text-muted;
@@ -51,7 +56,9 @@ class Picker(ModalScreen[T | None]):
     """
 
     BINDINGS: ClassVar = [
-        Binding("escape", "leave", "Leave", id="picker-leave", tooltip="Leave without taking anything"),
+        Binding(
+            "escape", "leave", "Leave", key_display="Esc", id="picker-leave", tooltip="Leave without taking anything"
+        ),
         Binding("up", "move('cursor_up')", "Up", show=False, id="picker-up"),
         Binding("down,ctrl+n,ctrl+r", "move('cursor_down')", "Down", show=False, id="picker-down"),
         Binding("pageup", "move('page_up')", "Page up", show=False, id="picker-page-up"),
@@ -81,6 +88,7 @@ class Picker(ModalScreen[T | None]):
             yield self._typed
             yield Static(self._empty, id="picker-empty", markup=False)
             yield self._matches
+        yield Footer(show_command_palette=False)
 
     def on_mount(self) -> None:
         self._typed.cursor_blink = False  # a blinking cursor sends bytes for ever
@@ -125,7 +133,9 @@ class Picker(ModalScreen[T | None]):
 
 
 class _Typed(Input):
-    BINDINGS: ClassVar = [Binding("enter", "screen.take", "Take", id="picker-take", tooltip="Take this one")]
+    BINDINGS: ClassVar = [
+        Binding("enter", "screen.take", "Take", key_display="Enter", id="picker-take", tooltip="Take this one")
+    ]
 
     async def _on_key(self, event: events.Key) -> None:
         await act_in_order(self, event)
@@ -140,6 +150,7 @@ class _Matches(OptionList, can_focus=False):
         & > .option-list--option-highlighted {
             color: $block-cursor-foreground; background: $block-cursor-background; text-style: $block-cursor-text-style;
         }
+        &:nocolor > .option-list--option-highlighted { text-style: bold underline; }
     }
     """
 
@@ -161,4 +172,10 @@ class _Matches(OptionList, can_focus=False):
 
     def _fill(self) -> None:
         width = self.scrollable_content_region.width
-        self.set_options([Content(shortened(label, width, self._ellipsis) or " ") for label in self._labels])
+        self.set_options([Content(_row(label, width, self._ellipsis) or " ") for label in self._labels])
+
+
+def _row(label: str, width: int, ellipsis: str) -> str:
+    """The label in one line; the spaces after a name that was padded stay, so that what follows is a column."""
+    name = padded_name.group() if (padded_name := PADDED_NAME.match(label)) else ""
+    return name + shortened(label[len(name) :], max(width - cell_len(name), 0), ellipsis)

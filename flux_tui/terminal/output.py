@@ -3,13 +3,21 @@
 from __future__ import annotations
 
 import contextlib
+import io
 import logging
 import os
+import select
 import sys
+import termios
+import threading
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 MAX_LOG_BYTES = 1_000_000
+OFF = "".join(f"\x1b[?{mode}l" for mode in (1000, 1003, 1006, 1015, 2004, 1004, 1049))
+RESTORE = f"\x1b[<u{OFF}\x1b[?7h\x1b[?25h"
+"""Keys as they were, no mouse, pastes and focus unmarked, the normal screen, long lines wrapped, a cursor."""
 
 
 @contextlib.contextmanager
@@ -23,7 +31,8 @@ def output_to_log(path: Path) -> Iterator[None]:
     sys.stdout.flush()
     sys.stderr.flush()
     kept = {fd: os.dup(fd) for fd in (1, 2)}
-    screen = os.fdopen(os.dup(2), "w", encoding=sys.stderr.encoding, errors="backslashreplace", closefd=True)
+    raw = _Screen(os.dup(2), "w")
+    screen = io.TextIOWrapper(io.BufferedWriter(raw), encoding=sys.stderr.encoding, errors="backslashreplace")
     before = sys.__stdout__, sys.__stderr__
     sys.__stdout__ = sys.__stderr__ = screen  # type: ignore[misc]
     handler = logging.StreamHandler(os.fdopen(os.dup(log), "w", encoding="utf-8"))
@@ -43,6 +52,44 @@ def output_to_log(path: Path) -> Iterator[None]:
         handler.stream.close()
         sys.__stdout__, sys.__stderr__ = before  # type: ignore[misc]
         screen.close()
+
+
+class _Screen(io.FileIO):
+    """What is written to a terminal that is gone is nowhere: a fault would end Textual's writer, and its queue fill."""
+
+    def write(self, data: Any, /) -> int:
+        try:
+            while (count := super().write(data)) is None:  # another program left the terminal non-blocking
+                select.select([], [self], [])
+            return count
+        except OSError:
+            return len(data)
+
+
+class Modes:
+    """The terminal's line discipline (echo, whole lines, signals), as it is when this is made."""
+
+    def __init__(self, fd: int) -> None:
+        self._fd = fd
+        self._attributes = termios.tcgetattr(fd)
+
+    def restore(self) -> None:
+        """Put it back, unless the terminal is gone."""
+        with contextlib.suppress(termios.error):
+            termios.tcsetattr(self._fd, termios.TCSANOW, self._attributes)
+
+    def restore_all(self, patience_s: float = 1.0) -> None:
+        """Put the screen back, too, if the terminal takes that in time; while Textual still runs but hangs."""
+        self.restore()
+        thread = threading.Thread(target=_send, args=(RESTORE,), daemon=True)
+        thread.start()
+        thread.join(patience_s)
+
+
+def _send(text: str) -> None:
+    if sys.__stderr__ is not None:
+        sys.__stderr__.write(text)
+        sys.__stderr__.flush()
 
 
 def _open(path: Path) -> int:

@@ -69,6 +69,14 @@ class Pacer:
         """The most (columns, lines) that the next preview may take."""
         return SIZES[self._size]
 
+    def still_columns_lines(self) -> tuple[int, int] | None:
+        """The most (columns, lines) that a finished picture may take; None where the link is fast enough for any.
+
+        Twice as wide and as high as a preview: it then holds the link for half a second at the most, once.
+        """
+        columns, lines = SIZES[self._size]
+        return (2 * columns, 2 * lines) if self._size else None
+
     @property
     def wants_reply(self) -> bool:
         """Whether `REQUEST` is to be written after each preview."""
@@ -89,6 +97,10 @@ class Pacer:
         """A preview of so many bytes was drawn, in the size that `columns_lines` said."""
         columns, lines = SIZES[self._size]
         self._cell_bytes = n_bytes / (columns * lines)
+        self.sent(now_s, n_bytes)
+
+    def sent(self, now_s: float, n_bytes: int) -> None:
+        """So many bytes of a finished picture went the same way: previews wait until they are through."""
         self._next_at_s = now_s + self._interval_s
         self._paid_at_s = max(now_s, self._paid_at_s) + n_bytes * self._budget_s_per_byte
         if self.wants_reply:

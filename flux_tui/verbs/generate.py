@@ -21,6 +21,7 @@ from flux_engine.request import PicturesReady
 from flux_engine.series import MAX_COUNT, SeedUse, next_seed, series
 from flux_tui import paths
 from flux_tui.config import Config
+from flux_tui.settings import COUNT, FIXED, INCREMENT, RANDOM, SEED_USE
 from flux_tui.styles import PROMPT, apply, styles
 from flux_tui.toml_file import unknown
 from flux_tui.verbs import Verbs, add_gallery, configured, gallery_dir
@@ -46,12 +47,11 @@ def add_parser(verbs: Verbs[argparse.ArgumentParser]) -> None:
     add_request_arguments(parser, checkpoint_dir=argparse.SUPPRESS)
     add_gallery(parser)
     parser.add_argument(
-        "--count", type=_count, default=1, metavar="N", help="pictures of each prompt, one after another (default: 1)"
+        "--count", type=_count, metavar="N", help="pictures of each prompt, one after another (default: 1)"
     )
     parser.add_argument(
         "--seed-use",
         choices=get_args(SeedUse),
-        default="fixed",
         help="fixed: each prompt starts at --seed; increment: each goes on where the last one ended; random: nobody "
         "knows. Further pictures of a prompt add 1 to the seed, or have any (default: fixed)",
     )
@@ -93,22 +93,36 @@ def _asked(arguments: argparse.Namespace, config: Config) -> Iterator[Asked]:
         usual, style = _usual(arguments, config), _style(arguments)
         for where, own in _own_settings(arguments):
             try:
-                request = request_from(arguments, {**carried, **own()}, usual)
+                settings = own()
+                request = request_from(arguments, {**carried, **settings}, _of_request(usual))
                 request = replace(request, prompt=apply(style, request.prompt))
             except RequestError as error:
                 yield RequestError(f"{where}{error}", hint=error.hint)
                 continue
-            yield from series(request, arguments.count, arguments.seed_use)
-            if arguments.seed_use == "increment":
-                carried["seed"] = next_seed(request.seed, arguments.count, "increment")
+            count, seed_use = usual[COUNT.name], _over(usual, settings)[SEED_USE.name]
+            yield from series(request, count, seed_use)
+            if seed_use == INCREMENT:
+                carried["seed"] = next_seed(request.seed, count, seed_use)
     except RequestError as error:  # the file itself, or there is no such preset or style
         yield error
 
 
 def _usual(arguments: argparse.Namespace, config: Config) -> dict[str, Any]:
-    """The config's defaults under the preset's settings, as far as they are a request's."""
+    """What holds where no prompt says otherwise: the config's defaults, over them the preset, over them the flags."""
     preset = config.preset(arguments.preset) if arguments.preset else {}
-    return {name: value for name, value in {**config.defaults, **preset}.items() if name in FIELD}
+    names = ("seed", COUNT.name, SEED_USE.name)
+    flags = {name: value for name in names if (value := getattr(arguments, name)) is not None}
+    return _over(_over({COUNT.name: 1, SEED_USE.name: FIXED, **config.defaults}, preset), flags)
+
+
+def _over(low: Mapping[str, Any], high: Mapping[str, Any]) -> dict[str, Any]:
+    """The settings of `high` over those of `low`, whose random seeds give way to a seed that `high` names."""
+    named_seed = "seed" in high and low[SEED_USE.name] == RANDOM
+    return {**low, **({SEED_USE.name: FIXED} if named_seed else {}), **high}
+
+
+def _of_request(settings: Mapping[str, Any]) -> dict[str, Any]:
+    return {name: value for name, value in settings.items() if name in FIELD}
 
 
 def _style(arguments: argparse.Namespace) -> str:

@@ -42,7 +42,10 @@ class History(PictureGrid):
     History {
         border: round $foreground 25%;
         border-title-color: $text-muted;
-        &:focus { border: round $accent; border-title-color: $text-accent; }
+        border-subtitle-color: $text-muted;
+        &:focus { border: round $accent; border-title-color: $text-accent; border-subtitle-color: $text-accent; }
+        &:nocolor > .picture-grid--cursor { text-style: underline; }
+        &:nocolor:focus > .picture-grid--cursor { text-style: reverse; }
     }
     """
 

@@ -7,10 +7,8 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from functools import lru_cache
 from typing import Literal
 
-from rich.color import Color
 from rich.segment import Segment
 from rich.style import Style
 from textual.geometry import Size
@@ -19,7 +17,8 @@ from textual.strip import Strip
 from flux_tui.cell_text import in_two, padded, shortened
 from flux_tui.gallery import SavedPicture
 from flux_tui.glyphs import UNICODE, Glyphs
-from flux_tui.preview import RGB, CellImage
+from flux_tui.preview import CellImage
+from flux_tui.widgets.cell_lines import half_block_lines
 
 Look = Literal["rows", "cards", "strip"]
 Ink = Literal["plain", "muted", "star", "fault", "day", "blank", "cursor"]
@@ -34,7 +33,6 @@ CARD_THUMB = (6, 3)  # columns, lines
 TILE_COLUMNS = 20
 GAP = 2
 STAMP = 7  # time and star
-UPPER_HALF = "\N{UPPER HALF BLOCK}"
 
 
 @dataclass(frozen=True)
@@ -111,13 +109,7 @@ class Thumb:
 
 def thumb_of(cells: CellImage) -> Thumb:
     """The cells as segments."""
-    lines = tuple(tuple(Segment(UPPER_HALF, _colours(*pair)) for pair in line) for line in cells.rows)
-    return Thumb(lines, cells.width)
-
-
-@lru_cache(maxsize=16384)
-def _colours(upper: RGB, lower: RGB) -> Style:
-    return Style(color=Color.from_rgb(*upper), bgcolor=Color.from_rgb(*lower))
+    return Thumb(tuple(map(tuple, half_block_lines(cells))), cells.width)
 
 
 @dataclass(frozen=True)

@@ -6,25 +6,30 @@ the pixels go to the terminal beside Textual), sixel for stills over half-blocks
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Callable
 from dataclasses import dataclass
-from functools import lru_cache
+from functools import partial
 
 from rich.color import Color
 from rich.segment import Segment
 from rich.style import Style
+from textual import work
+from textual.message import Message
 from textual.strip import Strip
 from textual.widget import Widget
 
 from flux_engine.request import RGBImage
-from flux_tui.preview import RGB, CellImage, fitted_size, half_blocks
+from flux_tui.preview import fitted_size, half_blocks
 from flux_tui.terminal import kitty, sixel
 from flux_tui.terminal.abilities import Graphics
+from flux_tui.widgets.cell_lines import half_block_lines, text_lines
 
-UPPER_HALF = "\N{UPPER HALF BLOCK}"
-RAMP = " .:-=+*#%@"  # from black to white
 CELL_PX = (10, 20)  # where the terminal does not tell
 REST_S = 0.5  # tmux may lose a picture that comes while it changes what it shows
+CELL_BYTES = {"half": 41, "half256": 28, "text": 1, "sixel": 41, "kitty": 10}
+INLINE_PX = 128 * 128  # up to here, encoding takes 2 ms, and a thread would take as long
+THIN_PX = 4  # a column, on a thin link: with a palette about as many bytes as half-blocks
 
 Line = list[Segment]
 
@@ -48,17 +53,18 @@ class Canvas:
     passthrough: bool = False
 
 
-@lru_cache(maxsize=16384)
-def _style(upper: RGB, lower: RGB) -> Style:
-    return Style(color=Color.from_rgb(*upper), bgcolor=Color.from_rgb(*lower))
-
-
 class PictureView(Widget):
     """Shows one `RGBImage`, or nothing."""
 
     DEFAULT_CSS = """
     PictureView { width: 1fr; height: 1fr; }
     """
+
+    @dataclass
+    class Sent(Message):
+        """A picture went to the terminal beside Textual, after `show` had returned."""
+
+        n_bytes: int
 
     def __init__(self, canvas: Canvas | None = None, *, id: str | None = None) -> None:
         super().__init__(id=id)
@@ -68,43 +74,57 @@ class PictureView(Widget):
         self._is_preview = False
         self._lines: list[Line] = []
         self._lines_of: tuple[object, ...] | None = None
-        self._sent: tuple[object, ...] | None = None  # kitty's picture, and its cells
+        self._asked: tuple[object, ...] | None = None  # the picture that the terminal has or soon will have
+        self._escapes = ""  # that make it show it; "" while they are not there
+        self._placed = (0, 0)  # the cells of the kitty picture that the terminal has
 
     def show(self, image: RGBImage | None, limit: tuple[int, int] | None = None, *, preview: bool = False) -> int:
-        """Draw another picture; one repaint of the whole widget.
+        """Draw another picture; one repaint of the whole widget, none where kitty's placeholders stay as they are.
 
         Args:
             limit: the most (columns, lines) it may take, on a thin link.
             preview: it will soon be replaced, so it is sent as cheaply as can be.
 
         Returns:
-            About how many bytes that sends.
+            About how many bytes that sends; a large picture is told by `Sent` when it is encoded.
         """
+        before = self._cells
+        if image is None or (self.canvas.graphics == "sixel" and image != self.image):
+            self._asked = None  # what is being encoded must not come over the new one
         self.image, self._limit, self._is_preview = image, limit, preview
-        self.refresh()
-        columns, lines = self._room()
+        repaints = not self._has_placeholders or self._cells != before
+        if repaints:
+            self.refresh()
         if image is None:
             return 0
-        if self.canvas.graphics == "kitty":
-            if self.canvas.passthrough and not preview:
-                self.set_timer(REST_S, self.redraw)
-            return self._send_kitty()
-        return columns * lines * {"half": 41, "half256": 28, "text": 1, "sixel": 41}[self.canvas.graphics]
+        columns, lines = self._room()
+        n_bytes = columns * lines * CELL_BYTES[self.canvas.graphics] if repaints else 0
+        if self.canvas.graphics != "kitty":
+            return n_bytes
+        if self.canvas.passthrough and not preview:
+            self.set_timer(REST_S, self.redraw)
+        return n_bytes + self._send_kitty()
 
     def redraw(self) -> None:
-        """Send anew what Textual knows nothing of: sixels that something lay over, a picture that tmux lost."""
+        """Send anew what Textual knows nothing of: a picture whose screen the terminal has left, or that tmux lost."""
         if self.canvas.graphics == "sixel":
-            self.call_after_refresh(self._send_sixel)
-        elif self.canvas.graphics == "kitty" and self.canvas.passthrough:
-            self._sent = None
-            self._send_kitty()
+            self.call_after_refresh(self._lay_sixels)
+        elif self._asked is not None:
+            self._write(self._escapes)
+
+    def on_mount(self) -> None:
+        self.app.app_resume_signal.subscribe(self, lambda app: self.redraw())
+
+    def on_show(self) -> None:
+        if self.canvas.graphics == "sixel":
+            self.call_after_refresh(self._lay_sixels)
 
     def on_resize(self) -> None:
         if self.canvas.graphics == "kitty":
             self._send_kitty()
 
     def on_unmount(self) -> None:
-        if self._sent is not None:
+        if self._placed != (0, 0):
             self.canvas.write(kitty.forget(self.canvas.picture_id, passthrough=self.canvas.passthrough))
 
     def render_line(self, y: int) -> Strip:
@@ -128,68 +148,106 @@ class PictureView(Widget):
             self.image.width, self.image.height, min(columns, self.size.width), min(lines, self.size.height)
         )
 
+    @property
+    def _has_placeholders(self) -> bool:
+        return self.canvas.graphics == "kitty" and max(self._room()) <= kitty.MAX_CELLS
+
+    @property
+    def _cells(self) -> tuple[object, ...]:
+        """What the cells depend on; where they hold placeholders, not on the picture."""
+        return self._room(), self.size, None if self._has_placeholders else self.image
+
+    @property
+    def _is_thin(self) -> bool:
+        """Whether this is a still for a thin link."""
+        return self._limit is not None and not self._is_preview
+
     def _current_lines(self) -> list[Line]:
-        wanted = (self.image, self.size, self._limit)
+        wanted = self._cells
         if self._lines_of != wanted:
             self._lines = self._drawn()
             self._lines_of = wanted
             if self.canvas.graphics == "sixel":
-                self.call_after_refresh(self._send_sixel)
+                self.call_after_refresh(self._lay_sixels)
         return self._lines
 
     def _drawn(self) -> list[Line]:
         columns, lines = self._room()
         if self.image is None or not columns:
             return []
-        if self.canvas.graphics == "kitty" and max(columns, lines) <= kitty.MAX_CELLS:
+        if self._has_placeholders:
             style = Style(color=Color.from_rgb(*kitty.id_colour(self.canvas.picture_id)))
             return [[Segment(row, style)] for row in kitty.placeholder_rows(columns, lines)]
         cells = half_blocks(self.image, columns, lines)
-        return [_text_line(row) for row in cells.rows] if self.canvas.graphics == "text" else _half_lines(cells)
+        return text_lines(cells) if self.canvas.graphics == "text" else half_block_lines(cells)
+
+    # Pictures that go to the terminal beside Textual
 
     def _send_kitty(self) -> int:
-        columns, lines = self._room()
-        wanted = (self.image, columns, lines, self._is_preview)
-        if self.image is None or not columns or self._sent == wanted or max(columns, lines) > kitty.MAX_CELLS:
+        """Give the terminal the picture in its present size; how many bytes went at once."""
+        room = columns, lines = self._room()
+        wanted = (self.image, room, self._is_preview)
+        if self.image is None or not columns or self._asked == wanted or not self._has_placeholders:
             return 0
-        width_px, height_px = self.canvas.cell_px
-        escapes = kitty.show(
+        self._asked, self._escapes = wanted, ""
+        canvas, (width_px, height_px) = self.canvas, self.canvas.cell_px
+        most_px = columns * THIN_PX if self._is_thin else columns * width_px
+        encode = partial(
+            kitty.show,
             self.image,
-            self.canvas.picture_id,
+            canvas.picture_id,
             columns,
             lines,
-            room_px=(columns * width_px, lines * height_px),
-            colours=kitty.PREVIEW_COLOURS if self._is_preview else None,
-            passthrough=self.canvas.passthrough,
+            room_px=(most_px, most_px * 2 * lines // columns if self._is_thin else lines * height_px),
+            colours=kitty.PREVIEW_COLOURS if self._is_preview else kitty.STILL_COLOURS if self._is_thin else None,
+            passthrough=canvas.passthrough,
         )
-        self.canvas.write(escapes)
-        self._sent = wanted
-        return len(escapes)
+        if self.image.width * self.image.height <= INLINE_PX:
+            self._escapes, self._placed = encode(), room
+            canvas.write(self._escapes)
+            return len(self._escapes)
+        if self._placed not in ((0, 0), room):  # the picture before fills the new cells until this one is encoded
+            canvas.write(kitty.fit(canvas.picture_id, columns, lines, passthrough=canvas.passthrough))
+        self._encode(wanted, encode, room)
+        return 0
 
-    def _send_sixel(self) -> None:
+    def _lay_sixels(self) -> None:
         """Lay sixels over the half-blocks; whatever Textual paints there next takes them away."""
-        if self.image is None or self._is_preview or not self.is_on_screen:
-            return
         columns, lines = self._room()
-        x = self.region.x + (self.size.width - columns) // 2
-        y = self.region.y + (self.size.height - lines) // 2
-        room_px = (columns * self.canvas.cell_px[0], lines * self.canvas.cell_px[1])
-        picture = _enlarged(self.image, room_px)
-        self.canvas.write(f"\x1b7\x1b[{y + 1};{x + 1}H{sixel.sixels(picture, room_px)}\x1b8")
+        if self.image is None or not columns or self._is_preview or self._is_thin:
+            return  # on a thin link the half-blocks are all: sixels are 200 KB more
+        room_px = columns * self.canvas.cell_px[0], lines * self.canvas.cell_px[1]
+        wanted = (self.image, room_px)
+        if self._asked == wanted:
+            self._write(self._escapes)
+        else:
+            self._asked, self._escapes = wanted, ""
+            self._encode(wanted, partial(_sixels, self.image, room_px), (0, 0))
+
+    @work(group="picture", exclusive=True)
+    async def _encode(self, wanted: tuple[object, ...], encode: Callable[[], str], room: tuple[int, int]) -> None:
+        """Encode in a thread, since 960 x 960 pixels take 50 to 300 ms, and send, unless another came meanwhile."""
+        escapes = await asyncio.to_thread(encode)
+        if self._asked == wanted:
+            self._escapes, self._placed = escapes, room
+            self._write(escapes)
+
+    def _write(self, escapes: str) -> None:
+        if not escapes:
+            return
+        if self.canvas.graphics == "sixel":
+            if not self.is_on_screen or self.screen is not self.app.screen:
+                return  # it would lie over what is shown there now; `redraw` comes when it is not
+            columns, lines = self._room()
+            x = self.region.x + (self.size.width - columns) // 2
+            y = self.region.y + (self.size.height - lines) // 2
+            escapes = f"\x1b7\x1b[{y + 1};{x + 1}H{escapes}\x1b8"
+        self.canvas.write(escapes)
+        self.post_message(self.Sent(len(escapes)))
 
 
-def _half_lines(cells: CellImage) -> list[Line]:
-    return [[Segment(UPPER_HALF, _style(upper, lower)) for upper, lower in row] for row in cells.rows]
-
-
-def _text_line(row: tuple[tuple[RGB, RGB], ...]) -> Line:
-    """Signs of the ramp by brightness, in the screen's own colours."""
-    return [Segment("".join(RAMP[_brightness(upper, lower) * (len(RAMP) - 1) // 255] for upper, lower in row))]
-
-
-def _brightness(upper: RGB, lower: RGB) -> int:
-    red, green, blue = (a + b for a, b in zip(upper, lower, strict=True))
-    return (299 * red + 587 * green + 114 * blue) // 2000
+def _sixels(image: RGBImage, room_px: tuple[int, int]) -> str:
+    return sixel.sixels(_enlarged(image, room_px), room_px)
 
 
 def _enlarged(image: RGBImage, room_px: tuple[int, int]) -> RGBImage:

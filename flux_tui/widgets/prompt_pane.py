@@ -13,6 +13,7 @@ from rich.cells import cell_len
 from textual import on
 from textual.app import ComposeResult
 from textual.containers import Vertical
+from textual.content import Content
 from textual.message import Message
 from textual.widgets import Static, TextArea
 
@@ -183,7 +184,7 @@ class PromptPane(Vertical):
     def _show_counts(self) -> None:
         counts = self._counts
         self.set_class(isinstance(counts, Counts) and counts.is_cut, "-over")
-        self.tooltip = counts.reason if isinstance(counts, CountsUnavailable) else None
+        self.tooltip = Content(counts.reason) if isinstance(counts, CountsUnavailable) else None
         forms: Sequence[str] = ("",)
         if counts is not None:
             forms = counts.forms(self._dot) if isinstance(counts, Counts) else ("tokens not counted", "no count")

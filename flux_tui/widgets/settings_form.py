@@ -7,16 +7,17 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any, cast
+from typing import Any, ClassVar, cast
 
 from textual import events, on
 from textual.app import ComposeResult
+from textual.binding import Binding
 from textual.containers import Horizontal, Vertical, VerticalScroll
 from textual.message import Message
 from textual.widgets import Input, Label, Select, Static
 
 from flux_engine.errors import RequestError
-from flux_engine.fields import Field, default_texts, parse, parse_all, text_of, texts_of
+from flux_engine.fields import MODEL_FIELDS, Field, default_texts, parse, parse_all, text_of, texts_of
 from flux_engine.request import GenerationRequest
 from flux_engine.series import SeedUse, next_seed, random_seed, series
 from flux_tui.glyphs import Glyphs, glyphs
@@ -28,10 +29,12 @@ from flux_tui.settings import (
     RANDOM,
     SEED_USE,
     SIZE,
+    model_of,
     parse_count,
     size_presets,
     snapped,
 )
+from flux_tui.widgets.key_order import act_in_order
 
 ASPECTS = ((1, 1), (3, 2), (2, 3), (16, 9), (9, 16))
 LABEL_WIDTH = 12
@@ -103,6 +106,13 @@ class FieldRow(Vertical):
             self._label.update(mark if changed else self.field.label)
 
 
+class _Typed(Input):
+    """A field's text; keys that come in one burst act in their order."""
+
+    async def _on_key(self, event: events.Key) -> None:
+        await act_in_order(self, event)
+
+
 class SettingsForm(VerticalScroll, can_focus=False):
     """The settings pane.
 
@@ -111,12 +121,24 @@ class SettingsForm(VerticalScroll, can_focus=False):
         signs: the mark of a changed field.
     """
 
+    BINDINGS: ClassVar = [
+        Binding(
+            "escape",
+            "screen.leave_editor",
+            "Leave the settings",
+            show=False,
+            id="leave-settings",
+            tooltip="Leave the settings, for keys that are single letters",
+        )
+    ]
+
     DEFAULT_CSS = """
     SettingsForm {
         border: round $foreground 25%;
         border-title-color: $text-muted;
-        padding: 0 1;
+        padding: 0 0 0 1;
         scrollbar-size-vertical: 1;
+        scrollbar-gutter: stable;
         &:focus-within { border: round $accent; border-title-color: $text-accent; }
     }
     """
@@ -132,16 +154,24 @@ class SettingsForm(VerticalScroll, can_focus=False):
     class Changed(Message):
         """Some field has another value."""
 
+    @dataclass
+    class NegativeNamed(Message):
+        """A preset names a negative prompt, which no field takes; "" is none."""
+
+        negative_prompt: str
+
     def __init__(
         self, texts: Mapping[str, str] | None = None, signs: Glyphs | None = None, *, id: str | None = None
     ) -> None:
         super().__init__(id=id)
         self.border_title = "Settings"
-        self._model = cast("str | None", parse("checkpoint_dir", (texts or {}).get("checkpoint_dir", "")))
+        texts = _fitting(_with_seed_use(texts or {}))
+        self._model = model_of(texts.get("checkpoint_dir", ""))
         self._last = SIZE.name
         self._painted: dict[str, str] | None = None  # the texts of the last picture
         first = default_texts(self._model) | {SIZE.name: CUSTOM, SEED_USE.name: RANDOM, COUNT.name: "1"}
-        first |= _fitting(texts or {})
+        first |= texts
+        self._seed = first["seed"]  # as long as nobody types another one
         self.rows = {field.name: FieldRow(field, first[field.name], signs or glyphs(False)) for field in FORM_FIELDS}
 
     def compose(self) -> ComposeResult:
@@ -183,6 +213,8 @@ class SettingsForm(VerticalScroll, can_focus=False):
         Raises:
             RequestError: the values contradict each other.
         """
+        self._follow_model()  # here, not only when `_check` is told: the key that paints may come in one burst
+        self._keep_typed_seed()
         if self.seed_use == RANDOM:
             self._put("seed", str(random_seed()))
         self._snap()
@@ -216,12 +248,19 @@ class SettingsForm(VerticalScroll, can_focus=False):
         self.rows[self._last].control.focus()
 
     def put_back(self, request: GenerationRequest) -> None:
-        """Show a request's settings; its seed stays fixed."""
-        self.put(texts_of(request) | {SEED_USE.name: FIXED})
+        """Show a request's settings, of one picture; its seed stays fixed."""
+        self.put(texts_of(request) | {SEED_USE.name: FIXED, COUNT.name: "1"})
 
     def put(self, texts: Mapping[str, str]) -> None:
-        """Put texts into fields, by their names; what no field takes is passed over."""
-        for name, text in _fitting(texts).items():
+        """Put texts into fields, by their names; what no field takes is passed over.
+
+        Another model brings its own defaults where they name none; a seed without a use stays fixed.
+        """
+        model = model_of(texts.get("checkpoint_dir", self._model or ""))
+        if model != self._model:
+            own = default_texts(model)
+            texts = {name: own[name] for name in MODEL_FIELDS} | dict(texts)
+        for name, text in _fitting(_with_seed_use(texts)).items():
             self._put(name, text)
             self.rows[name].say("")
         self._model = self._model_now()
@@ -230,8 +269,11 @@ class SettingsForm(VerticalScroll, can_focus=False):
         self.post_message(self.Changed())
 
     def put_values(self, values: Mapping[str, Any]) -> None:
-        """Put a preset's values into fields, by their names."""
-        self.put({name: text_of(value) for name, value in values.items()})
+        """Put a preset's values into fields, by their names; its negative prompt goes out in a message."""
+        texts = {name: text_of(value) for name, value in values.items()}
+        self.put(texts)
+        if "negative_prompt" in texts:
+            self.post_message(self.NegativeNamed(texts["negative_prompt"]))
 
     def swap_sides(self) -> None:
         """Make a wide picture a tall one, and back."""
@@ -239,6 +281,7 @@ class SettingsForm(VerticalScroll, can_focus=False):
 
     def lock_seed(self) -> bool:
         """Fix the seed, or let it be random again; whether it is fixed now."""
+        self._keep_typed_seed()
         self._put(SEED_USE.name, FIXED if self.seed_use == RANDOM else RANDOM)
         self._mark()
         self.post_message(self.Changed())
@@ -248,6 +291,15 @@ class SettingsForm(VerticalScroll, can_focus=False):
         control = self.rows[name].control
         with self.prevent(Input.Changed, Select.Changed):
             control.value = text
+        if name == "seed":
+            self._seed = text
+
+    def _keep_typed_seed(self) -> None:
+        """One who types a seed wants that one."""
+        text = self.rows["seed"].text
+        if text != self._seed and self.seed_use == RANDOM:
+            self._put(SEED_USE.name, FIXED)
+        self._seed = text
 
     def _mark(self) -> None:
         """Mark what is another value than the last picture's; a random seed is meant to be another one."""
@@ -270,8 +322,8 @@ class SettingsForm(VerticalScroll, can_focus=False):
             row.say(fault)
             if event.input.has_focus:
                 self.post_message(self.Focused(row.field, fault))
-        if name == "seed" and event.input.has_focus and self.seed_use == RANDOM:  # one who types a seed wants that one
-            self._put(SEED_USE.name, FIXED)
+        if name == "seed":
+            self._keep_typed_seed()
         if name in SIDES:
             self._show_presets()
         if name == "checkpoint_dir":
@@ -305,14 +357,14 @@ class SettingsForm(VerticalScroll, can_focus=False):
         model = self._model_now()
         if (model is None) != (self._model is None):
             old, new = default_texts(self._model), default_texts(model)
-            for name in (*SIDES, "num_steps", "guidance_scale"):
+            for name in MODEL_FIELDS:
                 if self.rows[name].text == old[name]:
                     self._put(name, new[name])
         self._model = model
         self._show_presets()
 
     def _model_now(self) -> str | None:
-        return cast("str | None", parse("checkpoint_dir", self.rows["checkpoint_dir"].text))
+        return model_of(self.rows["checkpoint_dir"].text)
 
     def _show_presets(self) -> None:
         size = "x".join(self.rows[name].text.strip() for name in SIDES)
@@ -341,10 +393,15 @@ def _fitting(texts: Mapping[str, str]) -> dict[str, str]:
     }
 
 
+def _with_seed_use(texts: Mapping[str, str]) -> dict[str, str]:
+    """A seed that is named is one to be painted with."""
+    return ({SEED_USE.name: FIXED} if "seed" in texts else {}) | dict(texts)
+
+
 def _control(field: Field, text: str) -> Input | Select[str]:
     if field.kind == "choice":
         return Select(field.choices, value=text, allow_blank=False, compact=True, id=field.name, tooltip=field.help)
-    control = Input(text, compact=True, id=field.name, placeholder=field.blank or "", tooltip=field.help)
+    control = _Typed(text, compact=True, id=field.name, placeholder=field.blank or "", tooltip=field.help)
     control.cursor_blink = False  # a blinking cursor sends bytes for ever
     return control
 

@@ -18,7 +18,7 @@ from textual.widgets import Static
 from flux_engine.request import RGBImage
 from flux_tui.glyphs import Glyphs, glyphs
 from flux_tui.progress import JobProgress, Learned, clock_text, pace_text
-from flux_tui.terminal.pacing import SIZES, Pacer
+from flux_tui.terminal.pacing import CELL_BYTES, SIZES, Pacer
 from flux_tui.widgets.picture_view import Canvas, PictureView
 
 WELCOME = "Say in the prompt what to paint,\nthen press F5."
@@ -53,7 +53,7 @@ class Stage(Vertical, can_focus=True):
 
     @dataclass
     class Drawn(Message):
-        """A preview was drawn; whoever can asks the terminal to say so when it has drawn it, too."""
+        """A picture was drawn; whoever can asks the terminal to say so when it has drawn it, too."""
 
     def __init__(
         self,
@@ -98,12 +98,22 @@ class Stage(Vertical, can_focus=True):
         """Show a finished picture, and below it as many of the facts as there is room for."""
         self._next = None
         self._turn("-picture")
-        self.picture.show(image)
+        self._count(self._draw(image, self.pacer.still_columns_lines()))
         self.caption(facts)
+
+    def on_picture_view_sent(self, message: PictureView.Sent) -> None:
+        message.stop()
+        self._count(message.n_bytes)
+
+    def _count(self, n_bytes: int) -> None:
+        """Have previews wait until a still, which waits for nothing, is through."""
+        if n_bytes and self._has_room:
+            self.pacer.sent(time.monotonic(), n_bytes)
+            self._ask_for_reply()
 
     def caption(self, facts: tuple[str, ...]) -> None:
         """Say other things about the picture on show."""
-        self._bar.update("")
+        _put(self._bar, "")
         self._facts = facts
         self._fit_caption()
 
@@ -112,11 +122,12 @@ class Stage(Vertical, can_focus=True):
 
     def say(self, message: str) -> None:
         """Show words in place of a picture."""
+        self._next = None
         self._turn("-notice")
         self._facts = ()
         self.picture.show(None)
-        self._caption.update("")
-        self._bar.update("")
+        _put(self._caption, "")
+        _put(self._bar, "")
         self._notice.update(message)
 
     def say_fault(self, title: str, message: str, hint: str) -> None:
@@ -137,14 +148,31 @@ class Stage(Vertical, can_focus=True):
         self.draw_preview()
 
     def draw_preview(self) -> None:
-        """Draw the preview that waits, if one does and the pacer lets it."""
+        """Draw the preview that waits, if one does, the pane is to be seen, and the pacer lets it."""
         now_s = time.monotonic()
-        if self._next is None or not self.pacer.may_draw(now_s, last=self._next[1]):
+        if self._next is None or not self._has_room or not self.pacer.may_draw(now_s, last=self._next[1]):
             return
         (image, _), self._next = self._next, None
         limit = self.pacer.columns_lines()
         self._turn("-picture")
-        self.pacer.drawn(now_s, self.picture.show(image, None if limit == SIZES[0] else limit, preview=True))
+        self.pacer.drawn(now_s, self._draw(image, None if limit == SIZES[0] else limit, preview=True))
+        self._ask_for_reply()
+
+    def _draw(self, image: RGBImage, limit: tuple[int, int] | None, *, preview: bool = False) -> int:
+        """Show a picture; about how many bytes that sends.
+
+        Where words stood until now, it has no size yet: taken for 0 bytes, the link would seem very slow.
+        """
+        n_bytes = self.picture.show(image, limit, preview=preview)
+        columns, lines = limit or SIZES[0]
+        room = self.content_size
+        return n_bytes if self.picture.size else round(min(columns, room.width) * min(lines, room.height) * CELL_BYTES)
+
+    @property
+    def _has_room(self) -> bool:
+        return self.is_on_screen and self.content_size.width > 0 and self.content_size.height > 2
+
+    def _ask_for_reply(self) -> None:
         if self.pacer.wants_reply:
             self.post_message(self.Drawn())
 
@@ -152,14 +180,14 @@ class Stage(Vertical, can_focus=True):
         """Show how far a job is: words in one line, a bar in the next."""
         self._facts = ()
         width = self.content_size.width
-        self._caption.update(progress_content(progress, now_s, learned, width, cancelling))
-        self._bar.update(bar_content(progress.done, width, self._signs))
+        _put(self._caption, progress_content(progress, now_s, learned, width, cancelling))
+        _put(self._bar, bar_content(progress.done, width, self._signs))
 
     def clear_progress(self) -> None:
         """The job is over."""
         self._next = None
-        self._caption.update("")
-        self._bar.update("")
+        _put(self._caption, "")
+        _put(self._bar, "")
 
     def _fit_caption(self) -> None:
         if not self._facts:
@@ -169,13 +197,21 @@ class Stage(Vertical, can_focus=True):
         while count > 1 and len(GAP.join(self._facts[:count])) > width:
             count -= 1
         rest = GAP.join(self._facts[count:])
-        self._caption.update(GAP.join(self._facts[:count]))
-        self._bar.update(rest if len(rest) <= width else "")
+        _put(self._caption, GAP.join(self._facts[:count]))
+        _put(self._bar, rest if len(rest) <= width else "")
 
     def _turn(self, kind: str) -> None:
         if not self.has_class(kind) or self.has_class("-fault"):
             self.remove_class("-notice", "-picture", "-fault")
             self.add_class(kind)
+
+
+def _put(line: Static, words: str | Content) -> None:
+    """Say it, unless the line says it already: progress comes four times a second, and changes once."""
+    new = Content(words) if isinstance(words, str) else words
+    old = line.content
+    if not (isinstance(old, Content) and old.is_same(new)):
+        line.update(new, layout=False)
 
 
 def progress_content(

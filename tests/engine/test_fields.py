@@ -43,6 +43,7 @@ def test_a_request_survives_its_fields(request_: GenerationRequest) -> None:
         ("true_cfg_scale", "0.5", "Needs a number of at least 1."),
         ("seed", "4294967296", "Needs a whole number from 0 to 4294967295."),
         ("batch_size", "65", "Needs a whole number from 1 to 64."),
+        pytest.param("width", "9" * 5000, "Needs a whole number from 16 to 8192.", id="5000 digits"),
         ("sigma_shift", "-1", "Needs a number above 0."),
         ("integrator", "rk4", "Needs one of euler, heun, ddim, dpmpp_2s."),
     ],
@@ -77,3 +78,12 @@ def test_a_schedule_is_shifted_in_one_way_only() -> None:
     GenerationRequest(prompt="p", timer="linear")
     with pytest.raises(RequestError, match="expected one of them"):
         GenerationRequest(prompt="p", sigma_shift=3.0, timer="linear")
+
+
+def test_a_folder_counted_from_one_that_is_gone_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (here := tmp_path / "here").mkdir()
+    monkeypatch.chdir(here)
+    here.rmdir()
+    with pytest.raises(RequestError, match="Needs the whole path: the current folder is gone"):
+        parse("checkpoint_dir", "models/x")
+    assert parse("checkpoint_dir", "/models/x") == "/models/x"

@@ -17,11 +17,15 @@ from pathlib import Path
 import pyte
 
 WAIT_S = 60.0
+CONTROLLED = "import fcntl, os, sys, termios; fcntl.ioctl(0, termios.TIOCSCTTY, 0); os.execv(sys.argv[1], sys.argv[1:])"
 ANSWERS = {b"\x1b[c": b"\x1b[?62;22c", b"\x1b[6n": b"\x1b[1;1R"}  # its attributes; the cursor's place
 
 
 class Terminal:
-    """Runs `argv`; `until` reads what it paints until the screen says so."""
+    """Runs `argv`; `until` reads what it paints until the screen says so.
+
+    Only where it `controls` the program does Ctrl+C interrupt and an unplugged terminal send SIGHUP.
+    """
 
     def __init__(
         self,
@@ -31,18 +35,22 @@ class Terminal:
         wait_s: float = WAIT_S,
         variables: Mapping[str, str] | None = None,
         program: str = sys.executable,
+        controls: bool = False,
     ) -> None:
         self.wait_s = wait_s
         self.screen = pyte.Screen(*size)
         self.stream = pyte.ByteStream(self.screen)
         self.raw = b""
         self.is_plugged = True
+        self.answers = ANSWERS
         self.master, slave = os.openpty()
+        self.name = os.ttyname(slave)
         self._resize(slave, size)
         environment = {**os.environ, "TERM": "xterm-256color", "COLORTERM": "truecolor", "PYTHONPATH": str(cwd)}
         environment |= variables or {}
+        command = [*([sys.executable, "-c", CONTROLLED] if controls else []), program, *argv]
         self.process = subprocess.Popen(
-            [program, *argv], stdin=slave, stdout=slave, stderr=slave, env=environment, start_new_session=True
+            command, stdin=slave, stdout=slave, stderr=slave, env=environment, start_new_session=True
         )
         os.close(slave)
 
@@ -73,6 +81,20 @@ class Terminal:
         """Take the terminal away, as a link that breaks does."""
         self.is_plugged = False
         os.close(self.master)
+
+    def stall(self, paintings: int = 0) -> None:
+        """Read no more, as a link that hangs, until the kernel takes no more; then let so many paintings queue up."""
+        slave = os.open(self.name, os.O_RDWR | os.O_NOCTTY)
+        while (takes := bool(select.select([], [slave], [], 0.05)[1])) or paintings > 0:
+            paintings -= not takes
+            self.resize(80, 47 - self.screen.lines)  # paints it all
+        os.close(slave)
+
+    @property
+    def echoes(self) -> bool:
+        """Whether it shows what is typed and hands over whole lines, as a shell's does."""
+        flags = termios.tcgetattr(self.master)[3]
+        return bool(flags & termios.ECHO and flags & termios.ICANON)
 
     def resize(self, columns: int, lines: int) -> None:
         """Change the size in mid-run."""
@@ -114,7 +136,7 @@ class Terminal:
                 return
             self.raw += part
             self.stream.feed(part)
-            for question, answer in ANSWERS.items():
+            for question, answer in self.answers.items():
                 os.write(self.master, answer * part.count(question))
 
     @staticmethod

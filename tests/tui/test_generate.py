@@ -17,6 +17,7 @@ from flux_engine import cli
 from flux_engine.errors import CheckpointNotFound
 from flux_engine.request import FLUX_DEFAULTS, MAX_SEED
 from flux_tui import __main__ as tui_main
+from flux_tui import paths
 from flux_tui.metadata import read_record
 from tests.tui.fakes import FakeEngine
 
@@ -304,6 +305,62 @@ def test_nothing_is_begun_once_the_reader_of_stdout_has_gone(tmp_path: Path) -> 
     assert Path(path).exists() and status == "1"
     assert "not begun" in done.stderr.splitlines()[-1] and "Traceback" not in done.stderr
     assert len(list(tmp_path.rglob("*.png"))) < 50
+
+
+def configure(text: str) -> None:
+    paths.config_file().parent.mkdir(parents=True, exist_ok=True)
+    paths.config_file().write_text(text)
+
+
+@pytest.mark.parametrize(
+    ("flags", "seeds"),
+    [
+        ([], [4, 5, 6, 7]),
+        (["--count", "1"], [4, 5]),
+        (["--seed-use", "fixed"], [4, 5, 4, 5]),
+        (["--seed", "8"], [8, 9, 10, 11]),
+    ],
+)
+def test_a_presets_count_and_seed_use_hold_unless_flags_say_otherwise(
+    engine: FakeEngine, prompts: Path, flags: list[str], seeds: list[int]
+) -> None:
+    configure('[presets.many]\nseed = 4\ncount = 2\nseed_use = "increment"\n')
+    prompts.write_text("a hill\na lake\n")
+    assert generate("--prompts", prompts, "--preset", "many", *flags) == 0
+    assert [request.seed for request in engine.requests] == seeds
+
+
+@pytest.mark.parametrize("named", [["--seed", "8"], ["--preset", "eight"]])
+def test_a_seed_that_is_named_goes_before_random_ones_of_the_defaults(engine: FakeEngine, named: list[str]) -> None:
+    configure('[defaults]\nseed_use = "random"\n[presets.eight]\nseed = 8\n')
+    assert generate("--prompt", "a hill", *named) == 0
+    assert engine.requests[0].seed == 8
+
+
+def test_the_defaults_may_ask_for_random_seeds(engine: FakeEngine) -> None:
+    configure('[defaults]\nseed_use = "random"\n')
+    assert generate("--prompt", "a hill", "--count", "6") == 0
+    assert len({request.seed for request in engine.requests}) == 6
+
+
+def test_a_model_of_the_hub_takes_the_place_of_the_configs(engine: FakeEngine, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(cli, "download", lambda repo: "/cache/owner/name")
+    configure('[defaults]\ncheckpoint_dir = "/models/x"\nnum_steps = 3\n')
+    assert generate("--prompt", "a hill", "--hf-repo", "owner/name") == 0
+    (request,) = engine.requests
+    assert (request.checkpoint_dir, request.num_steps, request.width) == ("/cache/owner/name", 3, FLUX_DEFAULTS.width)
+
+
+@pytest.mark.parametrize("verb", [[], ["generate", "--prompt", "a hill"], ["config"]])
+def test_a_config_that_is_named_and_not_there_is_one_line(
+    tmp_path: Path, verb: list[str], capsys: pytest.CaptureFixture[str]
+) -> None:
+    for named in (tmp_path / "nope.toml", tmp_path):
+        with pytest.raises(SystemExit) as caught:
+            tui_main.main(["--config", str(named), *verb])
+        assert caught.value.code == 2
+        (line,) = capsys.readouterr().err.splitlines()
+        assert f"--config: no such file: '{named}'; name one that is there" in line
 
 
 FAKE = """

@@ -193,6 +193,22 @@ def test_low_bandwidth_stays_at_the_smallest_size_once_a_second() -> None:
     assert Pacer(blind=True, low_bandwidth=True).columns_lines() == SIZES[3]
 
 
+def test_a_still_may_be_twice_as_large_as_a_preview_and_any_size_on_a_fast_link() -> None:
+    assert Pacer(rtt_s=0.002).still_columns_lines() is None
+    assert Pacer(blind=True).still_columns_lines() == (64, 32)
+    assert Pacer(rtt_s=0.002, low_bandwidth=True).still_columns_lines() == (48, 24)
+
+
+@pytest.mark.parametrize("how", [{"blind": True}, {"rtt_s": 0.05}])
+def test_previews_wait_for_a_still_and_their_size_does_not_follow_it(how: dict[str, float]) -> None:
+    pacer = Pacer(**how)  # type: ignore[arg-type]
+    size = pacer.columns_lines()
+    pacer.sent(0.0, 120_000)
+    assert not pacer.may_draw(1.9) and pacer.columns_lines() == size
+    pacer.acknowledged(2.0)
+    assert pacer.may_draw(2.01)
+
+
 def test_what_is_drawn_regardless_is_paid_for() -> None:
     pacer = Pacer(blind=True)
     pacer.drawn(0.0, 30_000)

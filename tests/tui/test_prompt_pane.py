@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from pathlib import Path
 
 import pytest
 from textual.pilot import Pilot
+from textual.visual import visualize
 
 from flux_tui.prompts import PromptHistory
 from flux_tui.tokens import Counts, CountsUnavailable
@@ -157,6 +159,9 @@ async def test_folding_the_negative_prompt_keeps_it_and_gives_the_focus_to_the_p
         pane.negative_editor.focus()
         await pilot.pause()
         pane.show_negative(False)
+        async with asyncio.timeout(30):
+            while not pane.editor.has_focus:
+                await pilot.pause()
         await pilot.press("!")
 
         assert (pane.text, pane.negative) == ("a boat!", "people")
@@ -253,3 +258,10 @@ async def test_without_a_history_its_keys_do_nothing() -> None:
         await pilot.press("alt+up", "ctrl+down", "!")
 
         assert pane.text == "a draft!"
+
+
+async def test_the_reason_for_no_count_is_plain_text() -> None:
+    pane = PromptPane("a boat")
+    async with showing(pane):
+        pane.count_shown(CountsUnavailable("/m[/x] is not a folder."))
+        assert str(visualize(pane, pane.tooltip)) == "/m[/x] is not a folder."

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import pytest
 
 from flux_engine.errors import RequestError
 from flux_engine.request import DEMO_DEFAULTS, FLUX_DEFAULTS, GenerationRequest
-from flux_tui.settings import FORM_FIELDS, parse_count, size_presets, snapped
+from flux_tui.settings import FORM_FIELDS, model_of, parse_count, size_presets, snapped
 
 
 def test_every_help_fits_the_status_line_of_the_smallest_screen() -> None:
@@ -30,8 +32,19 @@ def test_a_side_snaps_to_one_that_a_request_takes(side: int, nearest: int) -> No
     GenerationRequest(prompt="p", width=nearest)
 
 
-@pytest.mark.parametrize("text", ["0", "-1", "1001", "", "two", "1.5"])
+@pytest.mark.parametrize("text", ["0", "-1", "1001", "", "two", "1.5", "9" * 5000])
 def test_a_count_is_a_whole_number_of_pictures(text: str) -> None:
     assert parse_count(" 12 ") == 12
     with pytest.raises(RequestError, match="from 1 to 1000"):
         parse_count(text)
+
+
+def test_a_model_is_known_by_its_path_and_by_its_words_where_there_is_none(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("HOME", "/home/somebody")
+    assert (model_of(" "), model_of("~/flux/")) == (None, "/home/somebody/flux")
+    (here := tmp_path / "here").mkdir()
+    monkeypatch.chdir(here)
+    here.rmdir()
+    assert model_of(" models/x ") == "models/x"

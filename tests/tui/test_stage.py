@@ -2,18 +2,28 @@
 
 from __future__ import annotations
 
+import asyncio
+import io
 import re
-from collections.abc import AsyncIterator
+import time
+from base64 import standard_b64decode
+from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 
 import pytest
+from PIL import Image
 from textual.app import App, ComposeResult
 from textual.content import Content
 from textual.pilot import Pilot
+from textual.screen import Screen
+from textual.widgets import Static
 
 from flux_engine.request import GenerationRequest, StageStarted, StepDone
 from flux_tui.glyphs import glyphs
 from flux_tui.progress import JobProgress
+from flux_tui.screens.help import HelpScreen
+from flux_tui.screens.picker import Picker
+from flux_tui.terminal import kitty
 from flux_tui.terminal.abilities import Graphics
 from flux_tui.terminal.kitty import PLACEHOLDER
 from flux_tui.terminal.pacing import Pacer
@@ -80,6 +90,28 @@ async def stage_on(
         yield app.query_one(Stage), pilot
 
 
+async def sent(stage: Stage, pilot: Pilot[None]) -> None:
+    """Wait until what is being encoded went to the terminal."""
+    await asyncio.gather(*(worker.wait() for worker in stage.app.workers), return_exceptions=True)
+    await pilot.pause()
+
+
+async def until(pilot: Pilot[None], is_so: Callable[[], object]) -> None:
+    async with asyncio.timeout(10):
+        while not is_so():
+            await pilot.pause(0.01)
+
+
+def ids(stage: Stage) -> set[tuple[int, ...] | None]:
+    """The colours of the placeholders on the screen."""
+    return {
+        segment.style.color.triplet
+        for strip in stage.screen._compositor.render_strips()
+        for segment in strip
+        if PLACEHOLDER in segment.text and segment.style and segment.style.color
+    }
+
+
 def lines(stage: Stage) -> list[str]:
     strips = stage.screen._compositor.render_strips()
     return ["".join(segment.text for segment in strip) for strip in strips]
@@ -90,13 +122,14 @@ def lines(stage: Stage) -> list[str]:
 )
 async def test_a_picture_is_drawn_with_what_the_terminal_has(graphics: Graphics, sign: str) -> None:
     written: list[str] = []
-    async with stage_on(Canvas(graphics, written.append, picture_id=0x010203)) as (stage, pilot):
+    canvas = Canvas(graphics, written.append, picture_id=0x010203)
+    async with stage_on(canvas, Pacer(rtt_s=0.001)) as (stage, pilot):
         stage.show(gradient(64, 64), ("64 x 64", "seed 7"))
         await pilot.pause()
         drawn = "\n".join(lines(stage))
         assert sign in drawn and "64 x 64   seed 7" in drawn
-        await pilot.pause()
         starts = {"kitty": ["\x1b_G"], "sixel": ["\x1b7\x1b"]}
+        await until(pilot, lambda: len(written) == len(starts.get(graphics, [])))
         assert [text[:3] for text in written] == starts.get(graphics, [])
     if graphics == "kitty":
         assert "a=d,d=I,i=66051" in written[-1]  # the terminal's memory is given back
@@ -114,13 +147,7 @@ async def test_a_kitty_picture_is_sent_once_for_each_size_and_its_cells_carry_it
         await pilot.pause()
         sizes = [re.search(r"c=(\d+),r=(\d+)", text) for text in written]
         assert [(int(m[1]), int(m[2])) for m in sizes if m] == [(36, 18), (24, 12)]
-        colours = {
-            segment.style.color.triplet
-            for strip in stage.screen._compositor.render_strips()
-            for segment in strip
-            if PLACEHOLDER in segment.text and segment.style and segment.style.color
-        }
-        assert colours == {(1, 2, 3)}
+        assert ids(stage) == {(1, 2, 3)}
 
 
 async def test_previews_wait_in_a_box_of_one_and_the_last_is_always_drawn() -> None:
@@ -148,6 +175,160 @@ async def test_a_preview_is_as_large_as_the_pacer_lets_it_be_and_the_picture_as_
         stage.show(gradient(64, 64), ())
         await pilot.pause()
         assert max(line.count("▀") for line in lines(stage)) == 36
+
+
+class Open(Pacer):
+    """A link with room for all; keeps what it is told."""
+
+    def __init__(self, **how: bool) -> None:
+        super().__init__(**how)  # type: ignore[arg-type]
+        self.told: list[int] = []
+
+    def may_draw(self, now_s: float, *, last: bool = False) -> bool:
+        return True
+
+    def sent(self, now_s: float, n_bytes: int) -> None:
+        self.told.append(n_bytes)
+        super().sent(now_s, n_bytes)
+
+
+async def test_on_a_thin_link_a_still_is_small_and_counts() -> None:
+    pacer = Open(low_bandwidth=True)
+    async with stage_on(Canvas(), pacer, size=(160, 60)) as (stage, pilot):
+        stage.show(gradient(64, 64), ())
+        await pilot.pause()
+        assert max(line.count("▀") for line in lines(stage)) == 48
+        stage.show(gradient(64, 64, 0.1), ())
+        assert pacer.told == [(48 * 24 * 41), 48 * 24 * 41]
+
+
+async def test_on_a_thin_link_kitty_gets_few_pixels_and_colours() -> None:
+    written: list[str] = []
+    pacer = Open(low_bandwidth=True)
+    async with stage_on(Canvas("kitty", written.append), pacer, size=(160, 60)) as (stage, pilot):
+        stage.show(gradient(512, 512), ())
+        await pilot.pause()
+        await sent(stage, pilot)
+        assert "c=48,r=24" in written[-1] and len(written[-1]) < 48 * 24 * 41
+        assert pacer.told[-1] == len(written[-1])
+        png = standard_b64decode("".join(re.findall(r";([^\x1b]*)\x1b", written[-1])))
+        picture = Image.open(io.BytesIO(png))
+        assert picture.size == (192, 192) and picture.mode == "P"
+
+
+async def test_of_two_large_pictures_only_the_newer_is_sent_and_nothing_waits_for_its_encoding() -> None:
+    written: list[str] = []
+    async with stage_on(Canvas("kitty", written.append), Pacer(rtt_s=0.001)) as (stage, pilot):
+        stage.show(gradient(8, 8), ())
+        await pilot.pause()
+        written.clear()
+        stage.show(gradient(256, 256, 0.1), ())
+        stage.show(newer := gradient(256, 256, 0.5), ())
+        assert written == []
+        await sent(stage, pilot)
+        assert written == [kitty.show(newer, 1, 36, 18, room_px=(360, 360))]
+
+
+async def test_a_preview_overtakes_a_large_picture_that_is_still_being_encoded() -> None:
+    written: list[str] = []
+    async with stage_on(Canvas("kitty", written.append), Open()) as (stage, pilot):
+        stage.show(gradient(8, 8), ())
+        await pilot.pause()
+        stage.show(gradient(256, 256), ())
+        stage.preview(gradient(16, 16), last=False)
+        (*_, last) = written
+        await sent(stage, pilot)
+        assert written[-1] == last
+
+
+async def test_a_next_kitty_preview_paints_no_cell() -> None:
+    async with stage_on(Canvas("kitty"), Open()) as (stage, pilot):
+        stage.preview(gradient(16, 16), last=False)
+        await pilot.pause()
+        painted: list[int] = []
+        render = stage.picture.render_line
+        stage.picture.render_line = lambda y: painted.append(y) or render(y)  # type: ignore
+        stage.preview(gradient(16, 16, 0.1), last=False)
+        await pilot.pause()
+        assert painted == []
+        stage.show(gradient(32, 16), ())
+        await pilot.pause()
+        assert painted
+
+
+async def test_a_kitty_picture_is_sent_again_when_the_terminal_was_lent_to_another_program() -> None:
+    written: list[str] = []
+    async with stage_on(Canvas("kitty", written.append)) as (stage, pilot):
+        stage.show(gradient(64, 64), ())
+        await pilot.pause()
+        stage.app.app_resume_signal.publish(stage.app)
+        await until(pilot, lambda: len(written) == 2)
+        assert written[0] == written[1]
+
+
+@pytest.mark.parametrize("above", [lambda: HelpScreen([]), lambda: Picker("Title", lambda typed: [])])
+async def test_a_kitty_picture_keeps_its_number_under_what_is_opened_over_it(above: Callable[[], Screen[None]]) -> None:
+    async with stage_on(Canvas("kitty", picture_id=0x010203), size=(120, 50)) as (stage, pilot):
+        stage.show(gradient(64, 64), ())
+        await stage.app.push_screen(above())
+        await pilot.pause()
+        assert ids(stage) == {(1, 2, 3)} and not stage.app.screen.styles.background.a
+
+
+async def test_sixels_never_lie_over_another_screen_and_come_back_when_the_picture_does() -> None:
+    written: list[str] = []
+    async with stage_on(Canvas("sixel", written.append), Pacer(rtt_s=0.001)) as (stage, pilot):
+        await stage.app.push_screen(Screen())
+        stage.show(gradient(64, 64), ())
+        stage.picture.redraw()
+        await pilot.pause()
+        await sent(stage, pilot)
+        assert written == []
+        await stage.app.pop_screen()
+        stage.picture.redraw()
+        await until(pilot, lambda: written)
+        stage.display = False
+        await pilot.pause()
+        written.clear()
+        stage.display = True
+        await until(pilot, lambda: written)
+
+
+async def test_a_pane_that_is_not_to_be_seen_draws_no_preview_and_keeps_it_waiting() -> None:
+    pacer = Open()
+    async with stage_on(Canvas(), pacer) as (stage, pilot):
+        stage.display = False
+        await pilot.pause()
+        stage.preview(gradient(16, 16), last=True)
+        assert stage.image is None and pacer.told == []
+        stage.display = True
+        await pilot.pause()
+        stage.draw_preview()
+        assert stage.image == gradient(16, 16) and pacer.told[0] > 0
+
+
+@pytest.mark.parametrize("end", [lambda stage: stage.say("words"), Stage.clear_progress])
+async def test_a_preview_that_waits_is_not_drawn_after_its_job(end: Callable[[Stage], None]) -> None:
+    pacer = Pacer(blind=True, bytes_per_s=1.0)
+    async with stage_on(Canvas(), pacer) as (stage, _):
+        pacer.sent(time.monotonic(), 10**6)
+        stage.preview(gradient(16, 16), last=False)
+        end(stage)
+        pacer.may_draw = lambda now_s, *, last=False: True  # type: ignore[method-assign]
+        stage.draw_preview()
+        assert stage.image is None
+
+
+async def test_progress_that_says_the_same_paints_nothing() -> None:
+    async with stage_on(Canvas(), size=(90, 22)) as (stage, _):
+        stage.show_progress(painting(), 16.0, nothing)
+        line = stage.query_one("#caption", Static)
+        said: list[object] = []
+        line.update = lambda content, **how: said.append(content)  # type: ignore
+        stage.show_progress(painting(), 16.1, nothing)
+        assert said == []
+        stage.show_progress(painting(), 17.1, nothing)
+        assert len(said) == 1
 
 
 async def test_a_fault_says_first_what_to_do() -> None:

@@ -135,6 +135,88 @@ sys.exit(__main__.run_app(Path(sys.argv[1]), make_engine=NoisyEngine))
 """
 
 
+def test_a_link_that_stalls_and_then_breaks_ends_the_app(terminal: Terminal) -> None:
+    terminal.press("for ever" + F5)
+    terminal.until(lambda: "loading" in terminal.text())
+    terminal.stall(paintings=60)  # Textual's queue takes 30
+    assert terminal.process.poll() is None
+    terminal.unplug()
+    assert terminal.process.wait(60) == 129
+
+
+def test_a_terminal_that_takes_nothing_does_not_keep_the_app(terminal: Terminal) -> None:
+    terminal.stall()
+    os.kill(terminal.process.pid, signal.SIGTERM)
+    assert terminal.process.wait(60) == 128 + signal.SIGTERM
+    assert terminal.echoes
+
+
+def test_what_is_written_to_a_terminal_that_is_gone_is_nowhere(tmp_path: Path) -> None:
+    with Terminal(["-c", WRITING_ON, str(tmp_path / "log")], cwd=ROOT) as terminal:
+        terminal.until(lambda: "here" in terminal.text())
+        terminal.unplug()
+        assert terminal.process.wait(60) == 0
+    assert (tmp_path / "log").read_text() == "there\nended\n"
+
+
+WRITING_ON = """
+import os, select, sys
+from pathlib import Path
+from flux_tui.terminal.output import output_to_log
+log = Path(sys.argv[1])
+with output_to_log(log):
+    os.write(2, b"there\\n")
+    screen = sys.__stderr__
+    print("here", file=screen, flush=True)
+    poll = select.poll()
+    poll.register(0, select.POLLHUP)
+    poll.poll()
+    screen.write("x" * 100_000)
+    screen.flush()
+    screen.write("x")
+assert sys.__stderr__ is not screen and screen.closed
+log.open("a").write("ended\\n")
+"""
+
+
+def test_an_unplugged_terminal_keeps_the_draft(tmp_path: Path) -> None:
+    with Terminal(app(tmp_path / "gallery"), cwd=ROOT, controls=True) as terminal:
+        terminal.until(lambda: "press F5" in terminal.text())
+        terminal.press("a draft")
+        terminal.until(lambda: "a draft" in terminal.text())
+        terminal.unplug()
+        assert terminal.process.wait(60) == 129
+    assert "a draft" in paths.state_file().read_text()
+
+
+def test_an_interrupt_while_the_terminal_is_asked_leaves_it_as_it_was(tmp_path: Path) -> None:
+    with Terminal(app(tmp_path / "gallery"), cwd=ROOT, controls=True, variables={"SSH_TTY": "x"}) as terminal:
+        terminal.answers = {}
+        terminal.until(lambda: not terminal.echoes)
+        terminal.press("\x03")
+        assert terminal.end() == 130
+        assert terminal.echoes
+        assert "interrupted" in terminal.text() and "Traceback" not in terminal.text()
+
+
+def test_a_thread_that_hangs_on_a_dead_folder_does_not_keep_the_app(tmp_path: Path) -> None:
+    with Terminal(["-c", HANGING, str(tmp_path / "gallery")], cwd=ROOT) as terminal:
+        terminal.until(lambda: "press F5" in terminal.text())
+        terminal.press(CTRL_Q)
+        assert terminal.end() == 0
+        assert is_restored(terminal) and terminal.echoes
+
+
+HANGING = """
+import sys, threading
+from pathlib import Path
+from flux_tui import __main__
+from flux_tui.app import FluxApp
+FluxApp.on_ready = lambda self: self.run_worker(threading.Event().wait, thread=True)
+sys.exit(__main__.run_app(Path(sys.argv[1])))
+"""
+
+
 def test_quitting_asks_and_does_not_wait_for_a_step_that_never_ends(terminal: Terminal) -> None:
     terminal.press("for ever" + F5)
     terminal.until(lambda: "loading" in terminal.text())
