@@ -88,7 +88,7 @@ class Terminal:
         while (takes := bool(select.select([], [slave], [], 0.05)[1])) or paintings > 0:
             paintings -= not takes
             self.resize(80, 47 - self.screen.lines)  # paints it all
-            # A flood of signals would fill asyncio's wakeup socket (277 bytes), and CPython 3.11 deadlocks in its handler.
+            # More signals would fill asyncio's wakeup socket (277 bytes), and CPython 3.11 deadlocks in its handler.
             select.select([], [], [], 0.05)
         os.close(slave)
 

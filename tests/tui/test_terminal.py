@@ -135,22 +135,6 @@ sys.exit(__main__.run_app(Path(sys.argv[1]), make_engine=NoisyEngine))
 """
 
 
-def test_a_link_that_stalls_and_then_breaks_ends_the_app(terminal: Terminal) -> None:
-    terminal.press("for ever" + F5)
-    terminal.until(lambda: "loading" in terminal.text())
-    terminal.stall(paintings=60)  # Textual's queue takes 30
-    assert terminal.process.poll() is None
-    terminal.unplug()
-    assert terminal.process.wait(60) == 129
-
-
-def test_a_terminal_that_takes_nothing_does_not_keep_the_app(terminal: Terminal) -> None:
-    terminal.stall()
-    os.kill(terminal.process.pid, signal.SIGTERM)
-    assert terminal.process.wait(60) == 128 + signal.SIGTERM
-    assert terminal.echoes
-
-
 def test_what_is_written_to_a_terminal_that_is_gone_is_nowhere(tmp_path: Path) -> None:
     with Terminal(["-c", WRITING_ON, str(tmp_path / "log")], cwd=ROOT) as terminal:
         terminal.until(lambda: "here" in terminal.text())
