@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, ClassVar
 
-from textual import events, messages, on
+from textual import events, messages
 from textual.app import App, SystemCommand
 from textual.binding import Binding, BindingType
 from textual.message import Message
@@ -33,7 +33,7 @@ from flux_tui.session import Session
 from flux_tui.settings import FORM_FIELDS
 from flux_tui.terminal import clipboard, kitty, notify
 from flux_tui.terminal.abilities import Abilities, best_graphics
-from flux_tui.terminal.pacing import REQUEST, Pacer
+from flux_tui.terminal.pacing import Pacer
 from flux_tui.themes import OWN_THEMES, load_user_themes
 from flux_tui.widgets.picture_view import CELL_PX, Canvas
 from flux_tui.widgets.prompt_keys import ENTER_MAKES_NEWLINE
@@ -219,10 +219,6 @@ class FluxApp(App[None], inherit_bindings=False):
         """Send an escape code in order with what Textual paints; its queue is the only way that keeps the order."""
         if self._driver is not None and escape:
             self._driver.write(escape)
-
-    @on(Stage.Drawn)
-    def _ask_for_reply(self) -> None:
-        self.call_after_refresh(self.write_escape, REQUEST)
 
     def on_cursor_position(self, event: events.CursorPosition) -> None:
         self.stage.pacer.acknowledged(event.time)

@@ -82,7 +82,7 @@ class PaneScreen(Screen[None]):
             self.pane(name).display = name in arrangement.boxes
         self.tabs.display = bool(arrangement.tabs)
         if arrangement.tabs and arrangement.chosen:
-            self.tabs.offer(arrangement.tabs)
+            self.tabs.offer(arrangement.tabs, arrangement.boxes["tabs"].width)
             self.tabs.choose(arrangement.chosen)
         self.small.display = arrangement.too_small
         self.small.update(

@@ -136,17 +136,19 @@ class PictureView(Widget):
         left = (self.size.width - columns) // 2
         right = self.size.width - columns - left
         blank = self.rich_style
-        segments = [Segment(" " * left, blank), *lines[row], Segment(" " * right, blank)]
-        return Strip(segments, self.size.width)
+        # Signs have no style of their own: they take the theme's. Textual's NO_COLOR filter ends the app at a None.
+        line = [segment if segment.style else Segment(segment.text, blank) for segment in lines[row]]
+        return Strip([Segment(" " * left, blank), *line, Segment(" " * right, blank)], self.size.width)
 
     def _room(self) -> tuple[int, int]:
         """The cells that the picture takes."""
-        if self.image is None:
-            return 0, 0
+        return (0, 0) if self.image is None else fitted_size(self.image.width, self.image.height, *self._box)
+
+    @property
+    def _box(self) -> tuple[int, int]:
+        """The cells that it may take; fitted into fewer a second time, it may lose a column to rounding."""
         columns, lines = self._limit or self.size
-        return fitted_size(
-            self.image.width, self.image.height, min(columns, self.size.width), min(lines, self.size.height)
-        )
+        return min(columns, self.size.width), min(lines, self.size.height)
 
     @property
     def _has_placeholders(self) -> bool:
@@ -178,7 +180,7 @@ class PictureView(Widget):
         if self._has_placeholders:
             style = Style(color=Color.from_rgb(*kitty.id_colour(self.canvas.picture_id)))
             return [[Segment(row, style)] for row in kitty.placeholder_rows(columns, lines)]
-        cells = half_blocks(self.image, columns, lines)
+        cells = half_blocks(self.image, *self._box)
         return text_lines(cells) if self.canvas.graphics == "text" else half_block_lines(cells)
 
     # Pictures that go to the terminal beside Textual

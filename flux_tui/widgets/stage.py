@@ -7,18 +7,16 @@ has room for it.
 from __future__ import annotations
 
 import time
-from dataclasses import dataclass
 
 from textual.app import ComposeResult
 from textual.containers import Vertical
 from textual.content import Content
-from textual.message import Message
 from textual.widgets import Static
 
 from flux_engine.request import RGBImage
 from flux_tui.glyphs import Glyphs, glyphs
 from flux_tui.progress import JobProgress, Learned, clock_text, pace_text
-from flux_tui.terminal.pacing import CELL_BYTES, SIZES, Pacer
+from flux_tui.terminal.pacing import CELL_BYTES, REQUEST, SIZES, Pacer
 from flux_tui.widgets.picture_view import Canvas, PictureView
 
 WELCOME = "Say in the prompt what to paint,\nthen press F5."
@@ -50,10 +48,6 @@ class Stage(Vertical, can_focus=True):
         &.-fault #notice { color: $foreground; }
     }
     """
-
-    @dataclass
-    class Drawn(Message):
-        """A picture was drawn; whoever can asks the terminal to say so when it has drawn it, too."""
 
     def __init__(
         self,
@@ -173,8 +167,12 @@ class Stage(Vertical, can_focus=True):
         return self.is_on_screen and self.content_size.width > 0 and self.content_size.height > 2
 
     def _ask_for_reply(self) -> None:
+        """Ask the terminal to say when it has drawn this.
+
+        Not by a message: Textual stops one that was posted from a timer of the screen, on its way through that screen.
+        """
         if self.pacer.wants_reply:
-            self.post_message(self.Drawn())
+            self.call_after_refresh(self.picture.canvas.write, REQUEST)
 
     def show_progress(self, progress: JobProgress, now_s: float, learned: Learned, *, cancelling: bool = False) -> None:
         """Show how far a job is: words in one line, a bar in the next."""

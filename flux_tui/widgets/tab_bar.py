@@ -41,16 +41,23 @@ class TabBar(Horizontal):
         self._marks = dict.fromkeys(PANES, "")
         self._offered: tuple[Pane, ...] = ()
         self._chosen: Pane | None = None
+        self._room = 0
 
     def compose(self) -> ComposeResult:
         yield from self.tabs.values()
 
-    def on_resize(self) -> None:
+    def on_resize(self, event: events.Resize) -> None:
+        self._room = event.size.width
         self._fit()
 
-    def offer(self, names: Iterable[Pane]) -> None:
-        """Show the tabs of these panes, and no others."""
+    def offer(self, names: Iterable[Pane], room: int | None = None) -> None:
+        """Show the tabs of these panes, and no others.
+
+        Args:
+            room: cells that the bar will have; Textual tells a bar that was hidden of no new size.
+        """
         self._offered = tuple(names)
+        self._room = self._room if room is None else room
         self._fit()
 
     def choose(self, name: Pane) -> None:
@@ -65,7 +72,7 @@ class TabBar(Horizontal):
 
     def _fit(self) -> None:
         """Write every name as long as there is room for all: in full, short, or its first letter."""
-        fitting = (names for names in (FULL, SHORT, INITIAL) if self._width(names) <= self.size.width)
+        fitting = (names for names in (FULL, SHORT, INITIAL) if self._width(names) <= self._room)
         names = next(fitting, INITIAL)
         for pane, tab in self.tabs.items():
             tab.display = pane in self._offered

@@ -8,6 +8,8 @@ import pytest
 
 from flux_engine.errors import CheckpointNotFound
 from flux_tui.gallery import Gallery
+from flux_tui.terminal.abilities import Abilities
+from flux_tui.terminal.pacing import REQUEST, Pacer
 from tests.tui.driver import running
 from tests.tui.fakes import FakeEngine, fill_up_after, gradient
 
@@ -72,6 +74,40 @@ async def test_the_steps_are_counted_and_the_preview_is_shown(gallery: Gallery) 
         await driver.done()
         assert driver.screen.stage.image == gradient(128, 128)
         assert "denoising" not in driver.screen.stage.text
+
+
+async def test_a_preview_that_waited_for_the_link_asks_for_its_reply_too(
+    gallery: Gallery, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    class Opening(Pacer):
+        is_open = False
+
+        def may_draw(self, now_s: float, *, last: bool = False) -> bool:
+            return self.is_open
+
+    engine, written = FakeEngine(gate=threading.Semaphore(0)), list[str]()
+    async with running(gallery, engine) as driver:
+        assert engine.gate is not None
+        pacer = driver.screen.stage.pacer = Opening()
+        monkeypatch.setattr(driver.app._driver, "write", written.append)
+        await driver.press("x", "f5")
+        engine.gate.release()
+        await driver.until(lambda: " 1/20" in driver.screen.stage.text)
+        assert written.count(REQUEST) == 0
+        pacer.is_open = True  # a timer of the screen draws it
+        await driver.until(lambda: written.count(REQUEST) == 1)
+
+
+@pytest.mark.parametrize("size", [(80, 24), (120, 40)])
+async def test_without_colours_pictures_are_drawn_all_the_same(
+    gallery: Gallery, monkeypatch: pytest.MonkeyPatch, size: tuple[int, int]
+) -> None:
+    monkeypatch.setenv("NO_COLOR", "1")
+    async with running(gallery, size=size, abilities=Abilities(colours="none")) as driver:
+        await driver.press("x", "f5")
+        await driver.done()
+        await driver.until(lambda: driver.screen.stage.image == gradient(128, 128) and "@@" in driver.screen_text())
+        assert len(gallery.newest()) == 1
 
 
 async def test_how_far_the_weights_are_is_shown(gallery: Gallery) -> None:

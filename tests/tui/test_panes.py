@@ -141,7 +141,9 @@ async def test_resizing_keeps_what_was_typed_and_a_tiny_terminal_says_what_it_ne
         await driver.pilot.resize_terminal(20, 5)
         await driver.until(lambda: "20x5 is too small." in driver.screen_text())
         assert "Nothing is lost." in driver.screen_text()
-        for size in ((80, 24), (50, 20), (120, 40), (200, 60)):
+        await driver.pilot.resize_terminal(80, 24)
+        await driver.until(lambda: "Prompt  Settings  Queue  History" in driver.screen_text())
+        for size in ((50, 20), (120, 40), (200, 60)):
             await driver.pilot.resize_terminal(*size)
             await driver.until(lambda: "ab" in driver.screen_text())
         assert driver.screen.prompt.text == "ab"
