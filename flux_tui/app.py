@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Any, ClassVar
 
 from textual import events, messages
-from textual.app import App, SystemCommand
+from textual.app import SystemCommand
 from textual.binding import Binding, BindingType
 from textual.message import Message
 from textual.screen import Screen
@@ -35,6 +35,7 @@ from flux_tui.terminal import clipboard, kitty, notify
 from flux_tui.terminal.abilities import Abilities, best_graphics
 from flux_tui.terminal.pacing import Pacer
 from flux_tui.themes import OWN_THEMES, load_user_themes
+from flux_tui.widgets.key_order import KeysInOrder
 from flux_tui.widgets.picture_view import CELL_PX, Canvas
 from flux_tui.widgets.prompt_keys import ENTER_MAKES_NEWLINE
 from flux_tui.widgets.stage import Stage
@@ -52,7 +53,7 @@ class AsciiScrollBar(ScrollBarRender):
     HORIZONTAL_BARS: ClassVar[list[str]] = [" "] * 8
 
 
-class FluxApp(App[None], inherit_bindings=False):
+class FluxApp(KeysInOrder, inherit_bindings=False):
     """The terminal app.
 
     Args:

@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, ClassVar
 
-from textual import events, on
+from textual import on
 from textual.app import ComposeResult
 from textual.binding import BindingType
 from textual.message import Message
@@ -178,11 +178,6 @@ class MainScreen(PaneScreen):
     def check_action(self, action: str, parameters: tuple[object, ...]) -> bool | None:
         """Cancel is offered only while there is something to cancel."""
         return self.newsroom.is_busy if action == "cancel" else True
-
-    def on_key(self, event: events.Key) -> None:
-        if event.key == "ctrl+\r":  # a tmux's Ctrl+Enter, with extended keys; no binding can name it
-            event.stop()
-            self.action_generate()
 
     def action_generate(self, front: bool = False) -> None:
         """Queue pictures of what stands in the panes."""

@@ -169,7 +169,7 @@ class Newsroom:
                 screen.status.say(
                     f"The picture was not painted. {screen.key('zoom')} gives the reason more room.", "$text-error"
                 )
-                if self._queue.running or self._queue.waiting:  # the next picture soon covers the stage
+                if self._queue.jobs[0].id != news.job.id:  # the next picture soon covers the stage, or has done so
                     screen.notify(f"{message} {hint}", title="Not painted", severity="error", timeout=15, markup=False)
             case JobCancelled():
                 screen.stage.clear_progress()

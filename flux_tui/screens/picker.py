@@ -10,7 +10,7 @@ from collections.abc import Callable, Sequence
 from typing import ClassVar, TypeVar
 
 from rich.cells import cell_len
-from textual import events, on
+from textual import on
 from textual.app import ComposeResult
 from textual.binding import Binding
 from textual.containers import Vertical
@@ -20,7 +20,6 @@ from textual.widgets import Footer, Input, OptionList, Static
 
 from flux_tui.cell_text import shortened
 from flux_tui.glyphs import UNICODE
-from flux_tui.widgets.key_order import act_in_order
 
 PADDED_NAME = re.compile(r"[\w-]{1,11} {2,12}")
 MAX_SHOWN = 200  # more words find the rest; an OptionList lays out every row, 10 ms for these
@@ -136,9 +135,6 @@ class _Typed(Input):
     BINDINGS: ClassVar = [
         Binding("enter", "screen.take", "Take", key_display="Enter", id="picker-take", tooltip="Take this one")
     ]
-
-    async def _on_key(self, event: events.Key) -> None:
-        await act_in_order(self, event)
 
 
 class _Matches(OptionList, can_focus=False):

@@ -7,12 +7,10 @@ from __future__ import annotations
 
 from typing import ClassVar
 
-from textual import events
 from textual.widgets import TextArea
 from textual.widgets.text_area import Edit, EditResult
 
 from flux_tui.metadata import harmless
-from flux_tui.widgets.key_order import act_in_order
 from flux_tui.widgets.prompt_keys import EDITING_KEYS, PROMPT_KEYS
 
 MAX_CHARACTERS = 32_768  # T5 reads 512 tokens, 2,500 or so; every key in a line of a megabyte takes 2 s to paint
@@ -64,6 +62,3 @@ class PromptEditor(TextArea, inherit_bindings=False):
     def action_newline(self) -> None:
         """Begin a new line."""
         self.replace("\n", *self.selection, maintain_selection_offset=False)
-
-    async def _on_key(self, event: events.Key) -> None:
-        await act_in_order(self, event)

@@ -34,7 +34,6 @@ from flux_tui.settings import (
     size_presets,
     snapped,
 )
-from flux_tui.widgets.key_order import act_in_order
 
 ASPECTS = ((1, 1), (3, 2), (2, 3), (16, 9), (9, 16))
 LABEL_WIDTH = 12
@@ -108,9 +107,6 @@ class FieldRow(Vertical):
 
 class _Typed(Input):
     """A field's text; keys that come in one burst act in their order."""
-
-    async def _on_key(self, event: events.Key) -> None:
-        await act_in_order(self, event)
 
 
 class SettingsForm(VerticalScroll, can_focus=False):

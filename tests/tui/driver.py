@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import asyncio
+import re
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from datetime import UTC, datetime
 from pathlib import Path
 
+from textual import events
+from textual.app import App
 from textual.pilot import Pilot
 from textual.widgets import Input, Select
 
@@ -33,7 +36,17 @@ class Driver:
         self.app, self.pilot, self.engine = app, pilot, engine
         self.screen = app.main
         self.queue = app.worker.queue
-        self.press = pilot.press
+
+    async def press(self, *keys: str) -> None:
+        """Press keys, and let them act."""
+        await self.pilot.press(*keys)
+        await self.until(lambda: not (self.app.keys_wait and self.app.is_running))
+
+    async def burst(self, *keys: str) -> None:
+        """Keys that come all at once, as a slow link sends them: a text, or a key by its name."""
+        burst(self.app, *keys)
+        await self.pilot.pause()
+        await self.until(lambda: not (self.app.keys_wait and self.app.is_running))
 
     async def until(self, condition: Callable[[], object]) -> None:
         """Let the app go on until something is true."""
@@ -67,6 +80,16 @@ class Driver:
         """Everything the terminal shows, as lines."""
         strips = self.app.screen._compositor.render_strips()
         return "\n".join("".join(segment.text for segment in strip) for strip in strips[: self.app.size.height])
+
+
+def burst(app: App[None], *keys: str) -> None:
+    """Post keys to an app, all before the first one acts."""
+    for key in keys:
+        if re.fullmatch(r"f\d+|enter|escape|tab|left|right|up|down|.+\+.+", key):
+            app.post_message(events.Key(key, None))
+        else:
+            for sign in key:
+                app.post_message(events.Key("space" if sign == " " else sign, sign))
 
 
 @asynccontextmanager

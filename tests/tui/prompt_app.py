@@ -7,8 +7,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import ClassVar
 
-from textual import events
-from textual.app import App, ComposeResult
+from textual.app import ComposeResult
 from textual.binding import Binding
 from textual.screen import Screen
 from textual.widgets import Button, Static
@@ -16,6 +15,7 @@ from textual.widgets import Button, Static
 from flux_tui.editor import EditorError, edit_outside
 from flux_tui.screens.picker import Picker
 from flux_tui.terminal.output import output_to_log
+from flux_tui.widgets.key_order import KeysInOrder
 from flux_tui.widgets.prompt_keys import PROMPT_SCREEN_KEYS
 from flux_tui.widgets.prompt_pane import PromptPane
 
@@ -71,7 +71,7 @@ class PromptScreen(Screen[None]):
                 self.said.update(f"{error} {error.hint}")
 
 
-class PromptApp(App[None]):
+class PromptApp(KeysInOrder):
     CSS = "PromptScreen { PromptPane { height: 1fr; } #said { height: 3; } Button { height: 1; border: none; } }"
 
     def __init__(self, pane: PromptPane | None = None) -> None:
@@ -80,15 +80,6 @@ class PromptApp(App[None]):
 
     def get_default_screen(self) -> Screen[None]:
         return self.main
-
-    def burst(self, *keys: str) -> None:
-        """Keys as a slow link sends them, all before the first one is acted upon: a text, or a key by its name."""
-        for key in keys:
-            if key in ("enter", "escape", "tab", "left", "f5") or "+" in key:
-                self.post_message(events.Key(key, None))
-            else:
-                for sign in key:
-                    self.post_message(events.Key("space" if sign == " " else sign, sign))
 
 
 if __name__ == "__main__":

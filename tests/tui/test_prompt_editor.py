@@ -14,6 +14,7 @@ from flux_tui.screens.picker import Picker
 from flux_tui.widgets.prompt_editor import MAX_CHARACTERS, PromptEditor
 from flux_tui.widgets.prompt_keys import EDITING_KEYS, ENTER_MAKES_NEWLINE, PANE_KEYS, PROMPT_KEYS, PROMPT_SCREEN_KEYS
 from flux_tui.widgets.prompt_pane import PromptPane
+from tests.tui.driver import burst
 from tests.tui.prompt_app import PromptApp
 from tests.tui.terminal import Terminal
 
@@ -78,7 +79,7 @@ async def test_enter_is_a_new_line_when_nothing_is_bound_to_it() -> None:
 
 async def test_enter_in_a_burst_runs_what_was_typed_before_it_and_nothing_of_what_comes_after() -> None:
     async with editing() as (app, pilot):
-        app.burst("a cat", "enter", " and a dog", "enter")
+        burst(app, "a cat", "enter", " and a dog", "enter")
         await until_quiet(app, pilot, "a cat and a dog")
 
         assert app.main.ran == ["a cat", "a cat and a dog"]
@@ -86,23 +87,37 @@ async def test_enter_in_a_burst_runs_what_was_typed_before_it_and_nothing_of_wha
 
 async def test_editing_keys_in_a_burst_act_in_their_place() -> None:
     async with editing() as (app, pilot):
-        app.burst("a dog", "ctrl+w", "cxt", "left", "left", "ctrl+d", "a")
+        burst(app, "a dog", "ctrl+w", "cxt", "left", "left", "ctrl+d", "a")
 
         await until_quiet(app, pilot, "a cat")
 
 
 async def test_keys_behind_the_one_that_moves_the_focus_go_to_its_new_owner() -> None:
     async with editing("old") as (app, pilot):
-        app.burst("!", "ctrl+r", "wood house", "enter", "?")
+        burst(app, "!", "ctrl+r", "wood house", "enter", "?")
 
         await until_quiet(app, pilot, "a wooden\nhouse in the woods?")
         assert not app.main.ran
 
 
+async def test_keys_that_come_while_the_first_ones_act_come_after_them(monkeypatch: pytest.MonkeyPatch) -> None:
+    async with editing("old") as (app, pilot):
+        search = app.main.action_search_prompts
+
+        async def search_while_typing() -> None:
+            burst(app, " house", "enter", "!")
+            await search()
+
+        monkeypatch.setattr(app.main, "action_search_prompts", search_while_typing)
+        burst(app, "ctrl+r", "wood")
+
+        await until_quiet(app, pilot, "a wooden\nhouse in the woods!")
+
+
 async def test_the_first_key_after_the_terminal_had_lost_the_focus_is_typed() -> None:
     async with editing("a") as (app, pilot):
         app.post_message(events.AppBlur())
-        app.burst("b", "enter")
+        burst(app, "b", "enter")
 
         await until_quiet(app, pilot, "ab")
         assert app.main.ran == ["ab"]
@@ -175,7 +190,7 @@ async def test_a_key_edits_as_in_other_editors(keys: list[str], after: str) -> N
 async def test_a_letter_with_alt_is_no_text() -> None:
     async with editing("a") as (app, pilot):
         app.post_message(events.Key("alt+q", "q"))  # what most terminals' ESC q becomes
-        app.burst("b")
+        burst(app, "b")
 
         await until_quiet(app, pilot, "ab")
 
