@@ -136,12 +136,19 @@ def test_a_terminal_is_asked_only_where_there_is_one(monkeypatch: pytest.MonkeyP
         assert row.verdict == verdict and row.advice
 
 
+IN_A_TERMINAL = f"""
+from flux_tui.__main__ import main
+from flux_tui.terminal import probe
+from flux_tui.verbs import checks
+checks.JAX_CODE = {CPU!r}
+probe.PATIENCE_S = 60.0  # the answers count, not how busy the machine is
+main(["doctor"])
+"""
+
+
 def test_in_a_terminal_its_abilities_are_told() -> None:
-    code = f"from flux_tui.verbs import checks; checks.JAX_CODE = {CPU!r}; from flux_tui.__main__ import main; main()"
-    program = f"import sys; sys.argv = ['flux-tui', 'doctor']; {code}"
-    with Terminal(["-c", program], cwd=ROOT, size=(160, 60)) as terminal:
-        terminal.until(lambda: b"\x1b[c" in terminal.raw)
-        terminal.press("\x1bP>|foot(1.16)\x1b\\\x1b[6;20;10t\x1b[?62;4c")
+    with Terminal(["-c", IN_A_TERMINAL], cwd=ROOT, size=(160, 60)) as terminal:
+        terminal.answers = {b"\x1b[c": b"\x1bP>|foot(1.16)\x1b\\\x1b[6;20;10t\x1b[?62;4c"}
         assert terminal.end() == 0
         lines = [line.split() for line in terminal.screen.display if line.startswith("  ")]
         rows = {words[1]: words[2:] for words in lines if len(words) > 2}
