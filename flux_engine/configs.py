@@ -9,17 +9,19 @@ from __future__ import annotations
 import json
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, fields
-from typing import Any, ClassVar, Self
+from typing import Any, ClassVar, Literal, Self
 
 from flux_engine.errors import ConfigError
 from flux_engine.request import is_number
+
+Component = Literal["transformer", "vae", "clip_text", "t5_text"]
 
 
 @dataclass(frozen=True, kw_only=True)
 class NetworkConfig:
     """Base: reads and writes config.json dictionaries, checks types."""
 
-    component: ClassVar[str]
+    component: ClassVar[Component]
 
     @classmethod
     def from_dict(cls, raw: Mapping[str, Any]) -> Self:
@@ -60,7 +62,7 @@ def _coerce(cls: type[NetworkConfig], name: str, value: Any, default: Any) -> An
 class TransformerConfig(NetworkConfig):
     """The rectified-flow transformer. Reference: black-forest-labs/flux `model.py`, FluxParams."""
 
-    component: ClassVar[str] = "transformer"
+    component: ClassVar[Component] = "transformer"
 
     in_channels: int = 64
     hidden_dim: int = 3072
@@ -113,7 +115,7 @@ class TransformerConfig(NetworkConfig):
 class VAEConfig(NetworkConfig):
     """The autoencoder. Reference: diffusers `autoencoder_kl.py`."""
 
-    component: ClassVar[str] = "vae"
+    component: ClassVar[Component] = "vae"
 
     in_channels: int = 3
     latent_channels: int = 16
@@ -143,7 +145,7 @@ class VAEConfig(NetworkConfig):
 class CLIPTextConfig(NetworkConfig):
     """CLIP's text tower. Reference: transformers `modeling_clip.py`."""
 
-    component: ClassVar[str] = "clip_text"
+    component: ClassVar[Component] = "clip_text"
 
     vocab_size: int = 49408
     hidden_size: int = 768
@@ -167,7 +169,7 @@ class CLIPTextConfig(NetworkConfig):
 class T5Config(NetworkConfig):
     """T5 v1.1's encoder. Reference: transformers `modeling_t5.py`."""
 
-    component: ClassVar[str] = "t5_text"
+    component: ClassVar[Component] = "t5_text"
 
     vocab_size: int = 32128
     d_model: int = 4096
@@ -188,6 +190,13 @@ class T5Config(NetworkConfig):
             f"relative attention has {buckets} buckets up to distance {distance}; expected a multiple of 4, below it",
         )
 
+
+CONFIGS: dict[Component, type[NetworkConfig]] = {
+    "transformer": TransformerConfig,
+    "vae": VAEConfig,
+    "clip_text": CLIPTextConfig,
+    "t5_text": T5Config,
+}
 
 FLUX_DEV = TransformerConfig()
 FLUX_SCHNELL = TransformerConfig(guidance_embeds=False)

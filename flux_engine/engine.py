@@ -11,6 +11,7 @@ from typing import cast
 import jax
 import numpy as np
 
+from flux_engine.configs import Component
 from flux_engine.errors import NumericalError
 from flux_engine.generation import FluxConditionedNetwork, denoising_states
 from flux_engine.loader import FluxModelLoader
@@ -30,7 +31,6 @@ from flux_engine.request import (
 )
 from flux_engine.sampling.denoiser import DenoiserState
 from flux_engine.sampling.latents import unpack
-from flux_engine.weights.checkpoint import Component
 
 WORDS: dict[Component, str] = {
     "clip_text": "CLIP text encoder",

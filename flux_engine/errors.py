@@ -7,6 +7,7 @@
     ├── CheckpointError          a checkpoint that cannot be used
     │   ├── CheckpointNotFound   the folder, or one of its parts, is not there
     │   ├── CheckpointCorrupt    it is there, but empty, truncated or not Orbax
+    │   ├── UnsupportedVariant   a relative of FLUX.1 that cannot be run yet
     │   └── WeightsMismatch      its leaves are not the leaves that its config promises
     ├── NumericalError           a picture with values that are not numbers
     └── OutputError              a picture that could not be written
@@ -50,6 +51,10 @@ class CheckpointNotFound(CheckpointError, FileNotFoundError):
 
 class CheckpointCorrupt(CheckpointError):
     """A checkpoint's files are there but cannot be read."""
+
+
+class UnsupportedVariant(CheckpointError):
+    """A checkpoint of a relative of FLUX.1 that cannot be run yet."""
 
 
 class WeightsMismatch(CheckpointError):

@@ -18,14 +18,15 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import wraps
 from pathlib import Path
-from typing import Any, get_args
+from typing import Any, TypeVar, get_args
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 from flax import nnx
 
-from flux_engine.errors import CheckpointNotFound, RequestError, WeightsMismatch
+from flux_engine.configs import CLIPTextConfig, Component, T5Config, TransformerConfig, VAEConfig
+from flux_engine.errors import RequestError, WeightsMismatch
 from flux_engine.generation import FluxConditionedNetwork
 from flux_engine.models.transformer import rope_table
 from flux_engine.precision import resolve_dtype
@@ -34,7 +35,10 @@ from flux_engine.request import DType, check_choice, check_guidance, check_promp
 from flux_engine.sampling.denoiser import Velocity, classifier_free
 from flux_engine.sampling.latents import PATCH, image_ids, pack, text_ids, token_grid, unpack
 from flux_engine.tokenizers import load_tokenizers
-from flux_engine.weights.checkpoint import LAYOUT_HINT, Component, load_component, read_config
+from flux_engine.weights.checkpoint import load_network
+from flux_engine.weights.sources import open_checkpoint
+
+C = TypeVar("C", TransformerConfig, VAEConfig, CLIPTextConfig, T5Config)
 
 DEMO_CHECKPOINT = Path(__file__).parent / "demo"
 PROMPTS_KEPT = 16
@@ -59,7 +63,7 @@ class FluxModelLoader:
     """Loads FLUX's networks from a checkpoint folder, encodes prompts, makes conditioned networks, decodes latents.
 
     Args:
-        checkpoint_dir: an Orbax checkpoint in the layout of `flux_engine.weights`; None is the demo model.
+        checkpoint_dir: a folder or file in any layout that `flux_engine.weights.sources` knows; None is the demo model.
         device: where to compute; by default JAX's own default.
         dtype: what to compute in and keep weights in; "auto" is the faster one of this device.
         verbose: say on stderr what is loaded and released.
@@ -81,16 +85,15 @@ class FluxModelLoader:
     ) -> None:
         check_choice("dtype", dtype, get_args(DType))
         self.checkpoint_dir = DEMO_CHECKPOINT if checkpoint_dir is None else Path(os.path.expanduser(checkpoint_dir))
-        if not self.checkpoint_dir.is_dir():
-            raise CheckpointNotFound(f"{self.checkpoint_dir} is not a folder.", hint=LAYOUT_HINT)
-        self.model_name = "demo" if checkpoint_dir is None else self.checkpoint_dir.resolve().name
+        self._checkpoint = open_checkpoint(self.checkpoint_dir)
+        self.model_name = "demo" if checkpoint_dir is None else self._checkpoint.name
         self.device = device or jax.devices()[0]
         self.dtype = resolve_dtype(dtype, self.device)
         self.verbose = verbose
-        self.transformer_config = read_config(self.checkpoint_dir / "transformer", "transformer")
-        self.vae_config = read_config(self.checkpoint_dir / "vae", "vae")
+        self.transformer_config = self._config(TransformerConfig)
+        self.vae_config = self._config(VAEConfig)
         guided = self.transformer_config.guidance_embeds
-        self.clip_tokenizer, self.t5_tokenizer = load_tokenizers(self.checkpoint_dir, guidance_embeds=guided)
+        self.clip_tokenizer, self.t5_tokenizer = load_tokenizers(self._checkpoint.folder, guidance_embeds=guided)
         self._check_that_parts_fit()
         self._networks: dict[Component, tuple[nnx.GraphDef, nnx.State]] = {}
         self._encoded: OrderedDict[str, EncodedPrompt] = OrderedDict()
@@ -198,7 +201,7 @@ class FluxModelLoader:
     def latent_rgb_factors(self) -> np.ndarray:
         """The linear map [C + 1, 3] from latents to colours for previews; see `flux_engine.preview`."""
         if self._latent_rgb is None:
-            folder, channels = self.checkpoint_dir / "vae", self.vae_config.latent_channels
+            folder, channels = self._checkpoint.folder / "vae", self.vae_config.latent_channels
             self._latent_rgb = load_factors(folder, channels)
         if self._latent_rgb is None:
             self._latent_rgb = fit_to_colour_fields(lambda images: _encode_images(*self.load("vae"), (images + 1) / 2))
@@ -216,9 +219,8 @@ class FluxModelLoader:
         """
         if component not in self._networks:
             self._log(f"loading {component} as {self.dtype.name} onto {self.device}")
-            network = load_component(
-                self.checkpoint_dir / component,
-                component,
+            network = load_network(
+                self._checkpoint.parts[component].open(),
                 device=self.device,
                 dtype=self.dtype,
                 param_dtype=self.dtype,
@@ -283,10 +285,14 @@ class FluxModelLoader:
 
         return velocity
 
+    def _config(self, kind: type[C]) -> C:
+        config = self._checkpoint.parts[kind.component].config
+        assert isinstance(config, kind)
+        return config
+
     def _check_that_parts_fit(self) -> None:
         """Refuse parts of different models: JAX would stop in the middle, or read a table beyond its end."""
-        clip = read_config(self.checkpoint_dir / "clip_text", "clip_text")
-        t5 = read_config(self.checkpoint_dir / "t5_text", "t5_text")
+        clip, t5 = self._config(CLIPTextConfig), self._config(T5Config)
         reads = self.transformer_config
         for whole, part, given, taken in (
             ("channels a token", "vae", 4 * self.vae_config.latent_channels, reads.in_channels),

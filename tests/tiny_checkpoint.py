@@ -52,9 +52,11 @@ PICTURES = {
 }
 
 
-def write_tiny_checkpoint(folder: Path, transformer: TransformerConfig = TRANSFORMER) -> None:
+def write_tiny_checkpoint(
+    folder: Path, transformer: TransformerConfig = TRANSFORMER, vae: VAEConfig = VAE, clip: CLIPTextConfig = CLIP
+) -> None:
     """The four networks with the weights of `tests.tiny`, by this project's own writer, and two tokenizers."""
-    components: dict[str, NetworkConfig] = {"transformer": transformer, "vae": VAE, "clip_text": CLIP, "t5_text": T5}
+    components: dict[str, NetworkConfig] = {"transformer": transformer, "vae": vae, "clip_text": clip, "t5_text": T5}
     for name, config in components.items():
         save_component(folder / name, tiny_network(config))
     for name in ("tokenizer", "tokenizer_2"):

@@ -1,10 +1,9 @@
-"""A network to and from a folder: `state/` (Orbax) and `config.json`.
+"""A network from wherever its weights lie, and to a folder: `state/` (Orbax) and `config.json`.
 
 Knows the layout, and that a model may fill the memory: arrays go from the file to the device in their final type,
 one block at a time. Knows nothing of what the networks compute.
 
-Orbax writes the tree. It is read by tensorstore, on which Orbax stands: Orbax waits for all leaves at once, and when
-one is damaged, the others fail later on stderr.
+Orbax writes the tree; `orbax_files` reads it, `foreign` what other programs wrote.
 """
 
 from __future__ import annotations
@@ -19,31 +18,24 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from functools import partial
 from pathlib import Path
-from typing import Any, Literal, overload
+from typing import Any, Protocol
 
 import jax
 import jax.numpy as jnp
 import numpy as np
-import tensorstore as ts
 from flax import nnx
 
-from flux_engine.configs import CLIPTextConfig, NetworkConfig, T5Config, TransformerConfig, VAEConfig
-from flux_engine.errors import CheckpointCorrupt, CheckpointNotFound, WeightsMismatch
+from flux_engine.configs import Component, NetworkConfig
+from flux_engine.errors import WeightsMismatch
 from flux_engine.models.clip_text import CLIPTextEncoder
 from flux_engine.models.t5_encoder import T5Encoder
 from flux_engine.models.transformer import FluxTransformer2D
 from flux_engine.models.vae import FluxVAE
 from flux_engine.weights.names import STACKS, LeafPath, is_foreign, is_stacked, stored_path
+from flux_engine.weights.orbax_files import OrbaxWeights, leaf_path
 
-Component = Literal["transformer", "vae", "clip_text", "t5_text"]
 Network = FluxTransformer2D | FluxVAE | CLIPTextEncoder | T5Encoder
 
-CONFIGS: dict[Component, type[NetworkConfig]] = {
-    "transformer": TransformerConfig,
-    "vae": VAEConfig,
-    "clip_text": CLIPTextConfig,
-    "t5_text": T5Config,
-}
 NETWORKS: dict[Component, Callable[..., Network]] = {
     "transformer": FluxTransformer2D,
     "vae": FluxVAE,
@@ -53,24 +45,63 @@ NETWORKS: dict[Component, Callable[..., Network]] = {
 
 BATCH_BYTES = 64 * 2**20  # read at once, beside what is already on the device; a block may be larger
 NAMES_SHOWN = 3
-LAYOUT_HINT = "A checkpoint has transformer/ vae/ clip_text/ t5_text/, each with state/ and config.json."
-DAMAGED_HINT = "Copy or download this component again."
 
 
-def load_component(
-    directory: Path,
-    component: Component,
+class Weights(Protocol):
+    """One network's weights, wherever they lie: shapes and types at once, arrays when they are asked for.
+
+    Attributes:
+        component: which network.
+        config: its sizes.
+        origin: the file or folder, for messages.
+        leaves: what is stored, by its path in this layout.
+        unknown: names of what is stored and has no path in this layout.
+    """
+
+    @property
+    def component(self) -> Component: ...
+    @property
+    def config(self) -> NetworkConfig: ...
+    @property
+    def origin(self) -> str: ...
+    @property
+    def leaves(self) -> Mapping[LeafPath, ShapeAndType]: ...
+    @property
+    def unknown(self) -> Sequence[str]: ...
+    def read(self, paths: Sequence[LeafPath], dtype: np.dtype) -> list[np.ndarray]:
+        """Arrays at `paths`, as `dtype`."""
+
+
+class ShapeAndType(Protocol):
+    @property
+    def shape(self) -> tuple[int, ...]: ...
+    @property
+    def dtype(self) -> np.dtype: ...
+
+
+def load_component(directory: Path, component: Component, **options: Any) -> Network:
+    """Build the network that a folder of this layout describes; see `load_network` for options and errors.
+
+    Raises:
+        CheckpointNotFound: the folder, its state/ or its config.json does not exist.
+        CheckpointCorrupt: one of them cannot be read.
+        ConfigError: config.json describes no network.
+    """
+    return load_network(OrbaxWeights(directory, component), **options)
+
+
+def load_network(
+    stored: Weights,
     *,
     device: jax.Device,
     dtype: jnp.dtype,
     param_dtype: jnp.dtype | None = None,
     on_read: Callable[[float], None] = lambda fraction: None,
 ) -> Network:
-    """Build the network that `directory` describes, its weights on `device`.
+    """Build the network that `stored` describes, its weights on `device`.
 
     Args:
-        directory: the component's own folder.
-        component: what it is expected to hold.
+        stored: config and weights.
         device: where the weights go; memory needed there is the network and one block, or BATCH_BYTES.
         dtype: type to compute in.
         param_dtype: type to keep weights in; by default the stored one (the widest, if they differ).
@@ -78,19 +109,16 @@ def load_component(
             raises ends the reading.
 
     Raises:
-        CheckpointNotFound: the folder, its state/ or its config.json does not exist.
-        CheckpointCorrupt: one of them cannot be read.
-        ConfigError: config.json describes no network.
         WeightsMismatch: leaves are missing, misshapen or unused; all of them are listed.
+        CheckpointCorrupt: a leaf cannot be read.
     """
-    config = read_config(directory, component)
-    stored = _Stored(directory / "state", component)
-    graph, abstract = nnx.split(_abstract_network(component, config, dtype))
+    component = stored.component
+    graph, abstract = nnx.split(_abstract_network(component, stored.config, dtype))
     shapes = {path: leaf.shape for path, leaf in _named_leaves(abstract).items()}
     wanted = _stored_shapes(component, shapes)
-    _compare(component, directory, wanted, stored.leaves)
-    param_dtype = jnp.dtype(param_dtype or stored.widest_dtype(wanted))
-    arrays = _fill(component, stored, shapes, param_dtype, device, on_read)
+    _compare(stored, wanted)
+    param_dtype = jnp.dtype(param_dtype or _widest(stored.leaves[path].dtype for path in wanted))
+    arrays = _fill(stored, shapes, param_dtype, device, on_read)
     leaves = [arrays[path] for path in shapes]
     return nnx.merge(graph, jax.tree.unflatten(jax.tree.structure(abstract), leaves))
 
@@ -124,83 +152,6 @@ def save_component(directory: Path, network: Network, *, dtype: jnp.dtype | None
             checkpointer.save(folder / "state", item=tree)
 
 
-@overload
-def read_config(directory: Path, component: Literal["transformer"]) -> TransformerConfig: ...
-@overload
-def read_config(directory: Path, component: Literal["vae"]) -> VAEConfig: ...
-@overload
-def read_config(directory: Path, component: Literal["clip_text"]) -> CLIPTextConfig: ...
-@overload
-def read_config(directory: Path, component: Literal["t5_text"]) -> T5Config: ...
-@overload
-def read_config(directory: Path, component: Component) -> NetworkConfig: ...
-def read_config(directory: Path, component: Component) -> NetworkConfig:
-    """The sizes in `directory/config.json`. Raises as `load_component` does."""
-    file = _existing(directory, component) / "config.json"
-    if not file.is_file():
-        raise CheckpointNotFound(f"{component}: {file} is missing.", hint=LAYOUT_HINT)
-    try:
-        raw = json.loads(file.read_text(encoding="utf-8"))
-    except (OSError, ValueError, RecursionError) as error:
-        raise CheckpointCorrupt(f"{component}: {file} is not JSON ({error}).", hint=DAMAGED_HINT) from error
-    if not isinstance(raw, dict):
-        raise CheckpointCorrupt(f"{component}: {file} is not an object of settings.", hint=DAMAGED_HINT)
-    return CONFIGS[component].from_dict(raw)
-
-
-class _Stored:
-    """An Orbax tree on disk: names and shapes at once, arrays when asked for."""
-
-    def __init__(self, folder: Path, component: str) -> None:
-        self.folder, self.component = _existing(folder, component).absolute(), component
-        try:
-            layout = json.loads((self.folder / "_METADATA").read_text(encoding="utf-8"))
-            keys = [
-                [str(key["key"]) for key in leaf["key_metadata"]]
-                for leaf in layout["tree_metadata"].values()
-                if not leaf["value_metadata"].get("skip_deserialize", False)
-            ]
-            index = ts.Context({"cache_pool#ocdbt": {"total_bytes_limit": 100_000_000}})
-            opened = [ts.open(self._spec(layout, path), read=True, open=True, context=index) for path in keys]
-            self.leaves = {_leaf_path(path): store.result() for path, store in zip(keys, opened, strict=True)}
-        except (OSError, ValueError, LookupError, TypeError, AttributeError, RecursionError) as error:
-            raise self._corrupt("is no Orbax tree, or a part of it is missing or truncated") from error
-        if not self.leaves:
-            raise self._corrupt("is empty")
-
-    def widest_dtype(self, paths: Iterable[LeafPath]) -> jnp.dtype:
-        """The type that holds all those leaves; float64 only where JAX has it."""
-        return jax.dtypes.canonicalize_dtype(jnp.result_type(*{self.leaves[path].dtype.numpy_dtype for path in paths}))
-
-    def read(self, paths: Sequence[LeafPath], dtype: jnp.dtype) -> list[np.ndarray]:
-        """Arrays at `paths` as `dtype`, all read at once."""
-        reads = [ts.cast(self.leaves[path], np.dtype(dtype)).read() for path in paths]
-        return [self._result(path, read) for path, read in zip(paths, reads, strict=True)]
-
-    def _result(self, path: LeafPath, read: ts.Future[np.ndarray]) -> np.ndarray:
-        try:
-            return read.result()
-        except (OSError, ValueError) as error:
-            raise self._corrupt(f"has a damaged array, {'.'.join(path)}") from error
-
-    def _spec(self, layout: Mapping[str, Any], path: Sequence[str]) -> dict[str, Any]:
-        """Where tensorstore finds an array: in one OCDBT database, or in a folder of its own."""
-        base, name = f"{self.folder}/", ".".join(path) + "/"
-        kvstore: dict[str, Any] = {"driver": "file", "path": base + name}
-        if layout.get("use_ocdbt", (self.folder / "manifest.ocdbt").exists()):
-            kvstore = {"driver": "ocdbt", "base": {"driver": "file", "path": base}, "path": name}
-            kvstore["cache_pool"] = "cache_pool#ocdbt"
-        return {
-            "driver": "zarr3" if layout.get("use_zarr3") else "zarr",
-            "kvstore": kvstore,
-            # Old files leave out what is all zeros; newer ones do not, so that there a hole is damage.
-            "fill_missing_data_reads": not layout.get("store_array_data_equal_to_fill_value", False),
-        }
-
-    def _corrupt(self, what: str) -> CheckpointCorrupt:
-        return CheckpointCorrupt(f"{self.component}: {self.folder} {what}.", hint=DAMAGED_HINT)
-
-
 def _abstract_network(component: Component, config: NetworkConfig, dtype: jnp.dtype) -> Network:
     """The network with shapes for weights: nothing is allocated."""
     return nnx.eval_shape(lambda: NETWORKS[component](config, rngs=nnx.Rngs(0), dtype=dtype))
@@ -209,15 +160,9 @@ def _abstract_network(component: Component, config: NetworkConfig, dtype: jnp.dt
 def _named_leaves(state: nnx.State) -> dict[LeafPath, Any]:
     """Arrays, or their shapes, by path; indices as text."""
     return {
-        _leaf_path(key.key if hasattr(key, "key") else key.name for key in keys): leaf
+        leaf_path(key.key if hasattr(key, "key") else key.name for key in keys): leaf
         for keys, leaf in jax.tree_util.tree_flatten_with_path(state)[0]
     }
-
-
-def _leaf_path(keys: Iterable[str | int]) -> LeafPath:
-    """Flax ends some paths with `value`, depending on its version; names here never do."""
-    path = tuple(str(key) for key in keys)
-    return path[:-1] if path[-1] == "value" else path
 
 
 def _stored_shapes(component: Component, shapes: Mapping[LeafPath, tuple[int, ...]]) -> dict[LeafPath, tuple[int, ...]]:
@@ -231,13 +176,14 @@ def _stored_shapes(component: Component, shapes: Mapping[LeafPath, tuple[int, ..
     return wanted
 
 
-def _compare(
-    component: Component,
-    directory: Path,
-    wanted: Mapping[LeafPath, tuple[int, ...]],
-    found: Mapping[LeafPath, ts.TensorStore],
-) -> None:
-    """Raise WeightsMismatch unless `found` is `wanted`, but for the scales that are known to be foreign."""
+def _widest(dtypes: Iterable[np.dtype]) -> jnp.dtype:
+    """The type that holds all of them; float64 only where JAX has it."""
+    return jax.dtypes.canonicalize_dtype(jnp.result_type(*set(dtypes)))
+
+
+def _compare(stored: Weights, wanted: Mapping[LeafPath, tuple[int, ...]]) -> None:
+    """Raise WeightsMismatch unless what is stored is `wanted`, but for the scales that are known to be foreign."""
+    component, found = stored.component, stored.leaves
     foreign = {path for path in found if is_foreign(component, path)}
     faults = {
         "missing": [".".join(path) for path in wanted if path not in found],
@@ -249,20 +195,23 @@ def _compare(
         "not floating-point": [
             f"{'.'.join(path)} ({found[path].dtype.name})"
             for path in wanted
-            if path in found and not jnp.issubdtype(found[path].dtype.numpy_dtype, jnp.floating)
+            if path in found and not jnp.issubdtype(found[path].dtype, jnp.floating)
         ],
-        "unused": [".".join(path) for path in found if path not in wanted and path not in foreign],
+        "unused": [
+            *(".".join(path) for path in found if path not in wanted and path not in foreign),
+            *stored.unknown,
+        ],
     }
     if any(faults.values()):
         listed = "; ".join(f"{len(names)} {fault}: {_some(names)}" for fault, names in faults.items() if names)
         raise WeightsMismatch(
-            f"{component}: the leaves in {directory / 'state'} are not those of its config.json: {listed}.",
-            hint="config.json and state/ belong to different models, or to another component.",
+            f"{component}: the leaves in {stored.origin} are not those of its config: {listed}.",
+            hint="Config and weights belong to different models, or to another component.",
             faults=faults,
         )
     if foreign:
         warnings.warn(
-            f"{component}: ignored {len(foreign)} norm scales in {directory}: FLUX's norms have none.", stacklevel=3
+            f"{component}: ignored {len(foreign)} norm scales in {stored.origin}: FLUX's norms have none.", stacklevel=3
         )
 
 
@@ -272,14 +221,14 @@ def _some(names: Sequence[str]) -> str:
 
 
 def _fill(
-    component: Component,
-    stored: _Stored,
+    stored: Weights,
     shapes: Mapping[LeafPath, tuple[int, ...]],
     dtype: jnp.dtype,
     device: jax.Device,
     on_read: Callable[[float], None],
 ) -> dict[LeafPath, jax.Array]:
     """All leaves on the device: those of one stack block by block into buffers made for it, the others in batches."""
+    component = stored.component
     single = [path for path in shapes if not is_stacked(component, path)]
     arrays: dict[LeafPath, jax.Array] = {}
     total, done = sum(map(math.prod, shapes.values())), 0
@@ -323,12 +272,6 @@ def _batches(
         size += nbytes
     if batch:
         yield batch
-
-
-def _existing(folder: Path, component: str) -> Path:
-    if not folder.is_dir():
-        raise CheckpointNotFound(f"{component}: the folder {folder} is missing.", hint=LAYOUT_HINT)
-    return folder
 
 
 def _insert(tree: dict[str, Any], path: LeafPath, leaf: Any) -> None:

@@ -19,6 +19,7 @@ from flux_engine.errors import CheckpointCorrupt, CheckpointNotFound, ConfigErro
 from flux_engine.weights import checkpoint
 from flux_engine.weights.checkpoint import NETWORKS, load_component, save_component
 from flux_engine.weights.names import is_foreign, stored_path
+from flux_engine.weights.orbax_files import OrbaxWeights
 
 CONFIGS: dict[str, NetworkConfig] = {
     "transformer": TransformerConfig(
@@ -177,14 +178,14 @@ def test_no_more_than_a_block_or_a_batch_is_read_at_once(tmp_path: Path, monkeyp
     save_component(tmp_path / "transformer", network("transformer"))
     monkeypatch.setattr(checkpoint, "BATCH_BYTES", 8000)
     sizes: list[tuple[bool, int, int]] = []
-    read = checkpoint._Stored.read
+    read = OrbaxWeights.read
 
     def measured(self: Any, paths: Any, dtype: Any) -> list[np.ndarray]:
         arrays = read(self, paths, dtype)
         sizes.append((paths[0][0].endswith("_blocks"), len(arrays), sum(array.nbytes for array in arrays)))
         return arrays
 
-    monkeypatch.setattr(checkpoint._Stored, "read", measured)
+    monkeypatch.setattr(OrbaxWeights, "read", measured)
     load(tmp_path / "transformer", "transformer")
 
     assert [count for stacked, count, _ in sizes if stacked] == [24, 24, 8, 8, 8]

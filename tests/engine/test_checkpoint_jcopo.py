@@ -194,5 +194,5 @@ def test_an_extra_scale_that_it_never_writes_is_unused(tmp_path: Path) -> None:
     tree = transformer_tree()
     tree["img_in"]["norm"] = scale(D)
     folder = write(tmp_path / "transformer", tree, TRANSFORMER_CONFIG)
-    with pytest.raises(WeightsMismatch, match=r"config\.json: 1 unused: img_in\.norm\.scale\.$"):
+    with pytest.raises(WeightsMismatch, match=r"config: 1 unused: img_in\.norm\.scale\.$"):
         load_component(folder, "transformer", device=jax.devices()[0], dtype=jnp.float32)

@@ -377,7 +377,7 @@ def test_a_type_that_is_none_to_compute_in(checkpoint: Path, dtype: Any) -> None
 
 
 def test_a_folder_that_is_not_there(tmp_path: Path) -> None:
-    with pytest.raises(CheckpointNotFound, match="nowhere is not a folder") as caught:
+    with pytest.raises(CheckpointNotFound, match="nowhere does not exist") as caught:
         FluxModelLoader(checkpoint_dir=tmp_path / "nowhere")
     assert "transformer/ vae/ clip_text/ t5_text/" in caught.value.hint
 
