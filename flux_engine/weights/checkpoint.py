@@ -14,7 +14,7 @@ import math
 import os
 import tempfile
 import warnings
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from functools import partial
 from pathlib import Path
@@ -54,6 +54,7 @@ class Weights(Protocol):
         component: which network.
         config: its sizes.
         origin: the file or folder, for messages.
+        files: that hold the weights, as far as they are files of their own.
         leaves: what is stored, by its path in this layout.
         unknown: names of what is stored and has no path in this layout.
     """
@@ -64,6 +65,8 @@ class Weights(Protocol):
     def config(self) -> NetworkConfig: ...
     @property
     def origin(self) -> str: ...
+    @property
+    def files(self) -> Collection[Path]: ...
     @property
     def leaves(self) -> Mapping[LeafPath, ShapeAndType]: ...
     @property
@@ -112,15 +115,23 @@ def load_network(
         WeightsMismatch: leaves are missing, misshapen or unused; all of them are listed.
         CheckpointCorrupt: a leaf cannot be read.
     """
-    component = stored.component
-    graph, abstract = nnx.split(_abstract_network(component, stored.config, dtype))
+    graph, abstract = nnx.split(_abstract_network(stored.component, stored.config, dtype))
     shapes = {path: leaf.shape for path, leaf in _named_leaves(abstract).items()}
-    wanted = _stored_shapes(component, shapes)
-    _compare(stored, wanted)
+    wanted = _checked(stored, shapes)
     param_dtype = jnp.dtype(param_dtype or _widest(stored.leaves[path].dtype for path in wanted))
     arrays = _fill(stored, shapes, param_dtype, device, on_read)
     leaves = [arrays[path] for path in shapes]
     return nnx.merge(graph, jax.tree.unflatten(jax.tree.structure(abstract), leaves))
+
+
+def check_leaves(stored: Weights) -> list[LeafPath]:
+    """The leaves that the network needs, all of which are stored as it needs them.
+
+    Raises:
+        WeightsMismatch: as `load_network` does.
+    """
+    abstract = nnx.state(_abstract_network(stored.component, stored.config, jnp.dtype(jnp.float32)))
+    return list(_checked(stored, {path: leaf.shape for path, leaf in _named_leaves(abstract).items()}))
 
 
 def save_component(directory: Path, network: Network, *, dtype: jnp.dtype | None = None) -> None:
@@ -146,7 +157,7 @@ def save_component(directory: Path, network: Network, *, dtype: jnp.dtype | None
             _insert(tree, (*stored_path(component, path), "value"), array)
     name = jnp.result_type(*dtypes).name
     config = network.config.to_dict() | {"dtype": name, "param_dtype": name}
-    with _replacing(Path(directory).absolute()) as folder:
+    with replacing(Path(directory).absolute()) as folder:
         (folder / "config.json").write_text(json.dumps(config, indent=2) + "\n", encoding="utf-8")
         with _quiet(), ocp.PyTreeCheckpointer() as checkpointer:
             checkpointer.save(folder / "state", item=tree)
@@ -173,6 +184,13 @@ def _stored_shapes(component: Component, shapes: Mapping[LeafPath, tuple[int, ..
             wanted |= {stored_path(component, path, block): shape[1:] for block in range(shape[0])}
         else:
             wanted[stored_path(component, path)] = shape
+    return wanted
+
+
+def _checked(stored: Weights, shapes: Mapping[LeafPath, tuple[int, ...]]) -> Mapping[LeafPath, tuple[int, ...]]:
+    """What is stored of a network with leaves of those shapes, if it is as it should be."""
+    wanted = _stored_shapes(stored.component, shapes)
+    _compare(stored, wanted)
     return wanted
 
 
@@ -281,7 +299,7 @@ def _insert(tree: dict[str, Any], path: LeafPath, leaf: Any) -> None:
 
 
 @contextmanager
-def _replacing(folder: Path) -> Iterator[Path]:
+def replacing(folder: Path) -> Iterator[Path]:
     """A temporary folder beside `folder` that takes its place when the block ends well, and goes when it does not."""
     folder.parent.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(prefix=f".{folder.name}-", dir=folder.parent) as beside:

@@ -66,6 +66,7 @@ class ForeignWeights:
 
     def __init__(self, form: Format, tensors: Mapping[str, Tensor], sizes: Mapping[str, Any], origin: str) -> None:
         self.form, self.component, self.origin = form, form.component, origin
+        self.files = {tensor.file for tensor in tensors.values()}
         self.leaves, self.unknown = leaves_and_unknown(form, tensors)
         self.config = self._config(sizes)
 

@@ -7,7 +7,7 @@ others fail later on stderr. Knows nothing of networks.
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Literal, overload
 
@@ -68,6 +68,7 @@ class OrbaxWeights:
         ConfigError: config.json describes no network.
     """
 
+    files: Collection[Path] = ()  # a database in many pieces
     unknown: Sequence[str] = ()  # every name is a path, and a path that no network has is told by itself
 
     def __init__(self, directory: Path, component: Component) -> None:

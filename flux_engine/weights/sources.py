@@ -17,7 +17,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any, get_args
 
-from flux_engine.configs import Component, NetworkConfig
+from flux_engine.configs import Component, NetworkConfig, TransformerConfig
 from flux_engine.errors import CheckpointCorrupt, CheckpointError, CheckpointNotFound
 from flux_engine.weights.checkpoint import Weights
 from flux_engine.weights.foreign import ForeignWeights, networks_in
@@ -64,6 +64,13 @@ class Checkpoint:
     folder: Path
     name: str
     parts: Mapping[Component, Part]
+
+    @property
+    def variant(self) -> str:
+        """dev or schnell, by whether guidance is embedded; Krea-dev and Kontext-dev have the shapes of dev."""
+        config = self.parts["transformer"].config
+        assert isinstance(config, TransformerConfig)
+        return "dev" if config.guidance_embeds else "schnell"
 
 
 def open_checkpoint(path: Path) -> Checkpoint:

@@ -1,0 +1,147 @@
+"""Any checkpoint becomes one in this project's own layout, whole or not at all."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import shutil
+from pathlib import Path
+
+import jax.numpy as jnp
+import ml_dtypes
+import numpy as np
+import orbax.checkpoint as ocp
+import pytest
+
+from flux_engine import FluxModelLoader
+from flux_engine.errors import CheckpointError, WeightsMismatch
+from flux_engine.weights.importing import import_checkpoint
+from tests.foreign_files import (
+    CLIP,
+    TRANSFORMER,
+    VAE,
+    bfl_tensors,
+    save_file,
+    write_diffusers_folder,
+    write_single_files,
+)
+from tests.tiny_checkpoint import PICTURES, greatest_difference, paint, write_tiny_checkpoint
+
+
+def painted(checkpoint: Path) -> np.ndarray:
+    return paint(FluxModelLoader(checkpoint_dir=checkpoint, dtype="float32"), PICTURES["square"])
+
+
+@pytest.mark.parametrize("kind", ["diffusers", "single files", "own"])
+def test_an_imported_checkpoint_paints_what_its_source_does(tmp_path: Path, kind: str) -> None:
+    source = tmp_path / "source"
+    if kind == "diffusers":
+        write_diffusers_folder(source)
+    elif kind == "own":
+        write_tiny_checkpoint(source, TRANSFORMER, VAE, CLIP)
+    else:
+        source = write_single_files(source)
+    import_checkpoint(source, tmp_path / "new")
+    assert greatest_difference(painted(source), painted(tmp_path / "new")) == 0
+
+
+def test_orbax_itself_restores_what_was_written(tmp_path: Path) -> None:
+    write_diffusers_folder(tmp_path / "source")
+    import_checkpoint(tmp_path / "source", tmp_path / "new")
+    write_tiny_checkpoint(tmp_path / "own", TRANSFORMER, VAE, CLIP)
+    for component in ("transformer", "vae", "clip_text", "t5_text"):
+        new, own = (_restored(tmp_path / name / component / "state") for name in ("new", "own"))
+        assert new.keys() == own.keys() and len(new) > 20
+        assert all(np.array_equal(new[path], own[path]) and new[path].dtype == own[path].dtype for path in own)
+
+
+def _restored(state: Path) -> dict[str, np.ndarray]:
+    with ocp.PyTreeCheckpointer() as checkpointer:
+        return ocp.tree.to_flat_dict(checkpointer.restore(state), sep=".")
+
+
+def test_a_checkpoint_may_be_stored_in_another_type(tmp_path: Path) -> None:
+    source = write_single_files(tmp_path / "source")
+    import_checkpoint(source, tmp_path / "new", dtype=jnp.bfloat16)
+    leaves = _restored(tmp_path / "new" / "transformer" / "state")
+    assert {leaf.dtype.name for leaf in leaves.values()} == {"bfloat16"}
+    expected = bfl_tensors(TRANSFORMER)["img_in.weight"].T.astype(ml_dtypes.bfloat16)
+    assert np.array_equal(leaves["img_in.kernel.value"], expected)
+    assert json.loads((tmp_path / "new/transformer/config.json").read_text())["param_dtype"] == "bfloat16"
+
+
+def test_it_says_where_it_came_from(tmp_path: Path) -> None:
+    source = write_single_files(tmp_path / "source")
+    import_checkpoint(source, tmp_path / "new")
+    origin = json.loads((tmp_path / "new" / "metadata.json").read_text())
+    assert (origin["name"], origin["variant"]) == ("model.safetensors", "dev")
+    hashes = {entry["file"]: entry["sha256"] for entry in origin["sources"]}
+    assert hashes[str(source)] == hashlib.sha256(source.read_bytes()).hexdigest()
+    assert {Path(file).name for file in hashes} == {"model.safetensors", "ae.sft", "clip.safetensors", "t5.safetensors"}
+
+
+def test_how_far_it_is_is_told(tmp_path: Path) -> None:
+    told: list[tuple[str, float]] = []
+    import_checkpoint(
+        write_single_files(tmp_path / "source"), tmp_path / "new", watch=lambda what, part: told.append((what, part))
+    )
+    fractions = [fraction for _, fraction in told]
+    assert fractions == sorted(fractions) and fractions[0] == 0 and fractions[-1] == 1
+    assert {what for what, _ in told} >= {"transformer", "vae", "clip_text", "t5_text"}
+
+
+class Stop(Exception):
+    pass
+
+
+def stop_at(fraction: float) -> object:
+    def watch(what: str, so_far: float) -> None:
+        if so_far >= fraction:
+            raise Stop
+
+    return watch
+
+
+@pytest.mark.parametrize("fraction", [0.0, 0.5, 1.0])
+def test_an_interrupted_import_leaves_nothing(tmp_path: Path, fraction: float) -> None:
+    source = write_single_files(tmp_path / "source")
+    with pytest.raises(Stop):
+        import_checkpoint(source, tmp_path / "new", watch=stop_at(fraction))
+    assert [place.name for place in tmp_path.iterdir()] == ["source"]
+
+
+def test_a_full_disk_is_seen_before_it_is_full(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    source = write_single_files(tmp_path / "source")
+    monkeypatch.setattr(shutil, "disk_usage", lambda path: shutil._ntuple_diskusage(0, 0, 100_200_000))
+    with pytest.raises(CheckpointError, match=r"takes 0\.0 GB, and .* has 0\.1 GB free"):
+        import_checkpoint(source, tmp_path / "new")
+    assert [place.name for place in tmp_path.iterdir()] == ["source"]
+
+
+def test_a_disk_that_fills_up_meanwhile_leaves_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    source = write_single_files(tmp_path / "source")
+
+    def full(*arguments: object) -> None:
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr("flux_engine.weights.importing.shutil.copyfile", full)
+    with pytest.raises(CheckpointError, match="could not be written: No space left on device"):
+        import_checkpoint(source, tmp_path / "new")
+    assert [place.name for place in tmp_path.iterdir()] == ["source"]
+
+
+def test_nothing_is_written_over(tmp_path: Path) -> None:
+    (tmp_path / "new").mkdir()
+    with pytest.raises(CheckpointError, match="exists already"):
+        import_checkpoint(write_single_files(tmp_path / "source"), tmp_path / "new")
+    assert list((tmp_path / "new").iterdir()) == []
+
+
+def test_a_faulty_source_is_told_before_anything_is_written(tmp_path: Path) -> None:
+    source = write_single_files(tmp_path / "source")
+    tensors = bfl_tensors(TRANSFORMER)
+    del tensors["img_in.bias"]
+    save_file(tensors, source)
+    with pytest.raises(WeightsMismatch, match=r"1 missing: img_in\.bias"):
+        import_checkpoint(source, tmp_path / "new")
+    assert [place.name for place in tmp_path.iterdir()] == ["source"]
