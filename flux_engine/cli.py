@@ -18,13 +18,12 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Protocol
 
 from flux_engine.arguments import BAD_REQUEST, DONE, FAILED, INTERRUPTED, request_from
 from flux_engine.display import Report, TextReport
-from flux_engine.errors import FluxError, OutputError, RequestError
+from flux_engine.errors import FluxError, OutputError, RequestError, unexpected
 from flux_engine.png import PictureRecord, check_file, encode_png, record_json, records_of, write_file
-from flux_engine.request import Event, GenerationRequest, PicturesReady, StageStarted
+from flux_engine.request import EngineLike, GenerationRequest, PicturesReady, StageStarted
 from flux_engine.weights.hub import download
 
 DEFAULT_OUTPUT = Path("flux_output.png")
@@ -33,12 +32,6 @@ Asked = GenerationRequest | FluxError
 """A request, or the reason why there is none."""
 Finish = Callable[[int, PicturesReady], int]
 """What to do with the pictures of the request at a place, from 1; returns an exit status."""
-
-
-class EngineLike(Protocol):
-    """What painting asks of an engine."""
-
-    def generate(self, request: GenerationRequest) -> Iterator[Event]: ...
 
 
 def asked_by(arguments: argparse.Namespace) -> Asked:
@@ -135,13 +128,12 @@ def _status_of(work: Callable[[], int], report: Report, verbose: bool, fault_sta
 
 
 def _unexpected(error: Exception, verbose: bool) -> tuple[str, str]:
-    message = f"unexpected {type(error).__name__}: {(str(error).strip().splitlines() or ['no message'])[0]}"
     if not verbose:
-        return message, "Run again with --verbose-loading for the details."
+        return unexpected(error, "Run again with --verbose-loading for the details.")
     import traceback
 
     traceback.print_exc()
-    return message, ""
+    return unexpected(error, "")
 
 
 def _stdout_status(report: Report, left: int) -> int:

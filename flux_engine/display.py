@@ -15,7 +15,7 @@ from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager
 from dataclasses import asdict
-from typing import Any
+from typing import Any, TextIO
 
 from flux_engine.request import Event, GenerationRequest, StageStarted, StepDone
 
@@ -44,7 +44,7 @@ class Stdout:
             sys.stdout.flush()
         except OSError as error:
             self.fault = error
-            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # Python would try again when it ends
+            to_nowhere(sys.stdout)
             if not isinstance(error, BrokenPipeError):
                 unsaid = ", ".join(line.decode(errors="replace") for line in lines)
                 say(f"error: stdout cannot be written: {error.strerror}. It would have said: {unsaid}")
@@ -175,12 +175,17 @@ def _one_line(text: str) -> str:
     return " ".join(text.split())
 
 
+def to_nowhere(stream: TextIO) -> None:
+    """Nobody takes what is written: Python would try again when it ends, and fail with a traceback."""
+    os.dup2(os.open(os.devnull, os.O_WRONLY), stream.fileno())
+
+
 def say(text: str) -> None:
     """A line on stderr; that nobody takes it is no reason to lose a picture."""
     try:
         print(text, file=sys.stderr, flush=True)
     except OSError:
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stderr.fileno())  # Python would try again when it ends
+        to_nowhere(sys.stderr)
 
 
 @contextlib.contextmanager

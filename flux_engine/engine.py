@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Generator, Iterator
+from collections.abc import Generator, Iterator
 from contextlib import contextmanager
 from dataclasses import replace
 from typing import cast
@@ -28,6 +28,7 @@ from flux_engine.request import (
     Stage,
     StageStarted,
     StepDone,
+    Watch,
 )
 from flux_engine.sampling.denoiser import DenoiserState
 from flux_engine.sampling.latents import unpack
@@ -38,8 +39,6 @@ WORDS: dict[Component, str] = {
     "transformer": "transformer",
     "vae": "autoencoder",
 }
-
-Watch = Callable[[LoadingProgress], None]
 
 
 class Engine:

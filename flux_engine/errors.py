@@ -26,6 +26,16 @@ class FluxError(Exception):
         self.hint = hint
 
 
+def unexpected(error: BaseException, details: str) -> tuple[str, str]:
+    """What is said of a fault that nobody foresaw: what happened, in a line, and the next move; `details` ends it."""
+    first_line = (str(error).strip().splitlines() or ["no message"])[0]
+    if isinstance(error, MemoryError) or "RESOURCE_EXHAUSTED" in first_line:
+        return "There is not enough memory for this picture.", f"Choose a smaller size or batch. {details}".strip()
+    if isinstance(error, ImportError):
+        return f"The engine could not be started: {first_line}.", f"Install the project again. {details}".strip()
+    return f"Something unexpected went wrong: {type(error).__name__}: {first_line}.", details
+
+
 class RequestError(FluxError, ValueError):
     """A generation request that contradicts itself or the model."""
 

@@ -13,10 +13,10 @@ A stage that has nothing to do (a model already loaded) is not announced; pictur
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from numbers import Integral, Real
-from typing import Literal, get_args
+from typing import Literal, Protocol, get_args
 
 from flux_engine.errors import RequestError
 
@@ -260,3 +260,15 @@ class EngineStatus:
     model_name: str = ""
     bytes_in_use: int | None = None
     bytes_limit: int | None = None
+
+
+Watch = Callable[[LoadingProgress], None]
+"""Told how far the reading of weights is, while the engine cannot yield; what it raises ends the reading."""
+
+
+class EngineLike(Protocol):
+    """What paints. Closing the iterator between events cancels; within "loading", `watch` does, by raising."""
+
+    def generate(self, request: GenerationRequest, watch: Watch = ...) -> Iterator[Event]: ...
+
+    def status(self) -> EngineStatus: ...

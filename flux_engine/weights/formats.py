@@ -4,7 +4,8 @@ A format is a table from modules here to theirs; N and M stand for a block's num
 the other end. Several modules of theirs lie side by side along the output axis of the one here.
 
 Names and orders: diffusers `transformer_flux.py` and `autoencoder_kl.py`; black-forest-labs/flux `model.py` and
-`autoencoder.py`; transformers `modeling_clip.py` and `modeling_t5.py`; ComfyUI for the prefixes of files of its own.
+`autoencoder.py`; transformers `modeling_clip.py` and `modeling_t5.py`; ComfyUI for the prefixes of files of its own;
+llama.cpp's `gguf-py/gguf/constants.py`.
 """
 
 from __future__ import annotations
@@ -225,6 +226,22 @@ FORMATS: tuple[Format, ...] = (
         },
         prefixes=("", "text_encoders.t5xxl.transformer."),
         aliases={"shared": "encoder.embed_tokens"},
+    ),
+    Format(
+        title="llama.cpp",
+        component="t5_text",
+        mark="enc.blk.0.attn_q.weight",
+        modules={
+            "embed_tokens": ("token_embd",),
+            **{f"blocks.N.self_attn.{x}": (f"enc.blk.N.attn_{x}",) for x in "qkvo"},
+            "blocks.N.self_attn.relative_attention_bias": ("enc.blk.N.attn_rel_b",),
+            "blocks.N.self_attn_layer_norm": ("enc.blk.N.attn_norm",),
+            "blocks.N.feed_forward.DenseReluDense.wi_0": ("enc.blk.N.ffn_gate",),
+            "blocks.N.feed_forward.DenseReluDense.wi_1": ("enc.blk.N.ffn_up",),
+            "blocks.N.feed_forward.DenseReluDense.wo": ("enc.blk.N.ffn_down",),
+            "blocks.N.ff_layer_norm": ("enc.blk.N.ffn_norm",),
+            "final_layer_norm": ("enc.output_norm",),
+        },
     ),
 )
 

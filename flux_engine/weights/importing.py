@@ -33,7 +33,7 @@ def import_checkpoint(
     source: Path,
     destination: Path,
     *,
-    dtype: np.dtype | None = None,
+    dtype: str | None = None,
     watch: Watch = lambda what, fraction: None,
 ) -> None:
     """Write the checkpoint at `source` to the folder `destination`, with a metadata.json that says where it came from.
@@ -41,7 +41,7 @@ def import_checkpoint(
     Args:
         source: anything that `open_checkpoint` takes.
         destination: the new folder; nothing may be there yet.
-        dtype: type to store; by default each leaf's own.
+        dtype: name of the type to store, "bfloat16" for example; by default each leaf's own.
         watch: told what is being written and the fraction of all bytes that is, 0 to 1; what it raises ends the import.
 
     Raises:
@@ -51,10 +51,11 @@ def import_checkpoint(
     if destination.exists():
         raise CheckpointError(f"{destination} exists already.", hint="Name another folder, or remove it first.")
     checkpoint = open_checkpoint(source)
+    wanted = None if dtype is None else np.dtype(jnp.dtype(dtype))
     parts = {component: checkpoint.parts[component].open() for component in COMPONENTS}
     kept = {component: check_leaves(weights) for component, weights in parts.items()}
     sizes = {
-        component: sum(_nbytes(parts[component], path, dtype) for path in paths) for component, paths in kept.items()
+        component: sum(_nbytes(parts[component], path, wanted) for path in paths) for component, paths in kept.items()
     }
     total = sum(sizes.values())
     _check_room(destination, total)
@@ -65,11 +66,11 @@ def import_checkpoint(
                 writer = OrbaxWriter(folder / component / "state")
                 for path in kept[component]:
                     watch(component, done / total)
-                    (array,) = weights.read([path], _stored_dtype(weights, path, dtype))
+                    (array,) = weights.read([path], _stored_dtype(weights, path, wanted))
                     writer.write(path, array)
                     done += array.nbytes
                 writer.close()
-                _write_json(folder / component / "config.json", _config(weights, kept[component], dtype))
+                _write_json(folder / component / "config.json", _config(weights, kept[component], wanted))
             _copy_tokenizers(checkpoint, folder)
             watch("hashes of the source", 1.0)
             _write_json(folder / "metadata.json", _origin(checkpoint, parts.values()))

@@ -139,6 +139,16 @@ def test_a_gguf_file_is_a_transformer_like_any_other(tmp_path: Path) -> None:
     assert_same(leaves_of(tmp_path / "model.gguf", "transformer"), tiny_leaves(TRANSFORMER))
 
 
+@pytest.mark.parametrize("arch", [gguf.MODEL_ARCH.T5ENCODER, gguf.MODEL_ARCH.T5])
+def test_t5_may_come_under_the_names_of_llama_cpp(tmp_path: Path, arch: gguf.MODEL_ARCH) -> None:
+    file = write_single_files(tmp_path)
+    (tmp_path / "t5.safetensors").unlink()
+    names = gguf.get_tensor_name_map(arch, T5.num_layers)
+    tensors = {names.get_name(k, try_suffixes=[".weight"]): v for k, v in diffusers_tensors(T5).items()}
+    write_gguf(tmp_path / "t5.gguf", tensors, gguf.GGMLQuantizationType.F32, gguf.MODEL_ARCH_NAMES[arch])
+    assert_same(leaves_of(file, "t5_text"), tiny_leaves(T5))
+
+
 # What is no checkpoint
 
 
