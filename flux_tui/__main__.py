@@ -8,6 +8,7 @@ from __future__ import annotations
 import argparse
 import codecs
 import contextlib
+import gc
 import os
 import sys
 import threading
@@ -19,20 +20,22 @@ from typing import TYPE_CHECKING, cast
 
 from flux_engine import cli
 from flux_engine.arguments import DONE, FAILED, INTERRUPTED, Parser, ShowVersion, add_checkpoint_dir
-from flux_engine.display import say
+from flux_engine.display import say, to_nowhere
 from flux_tui import paths, verbs
 from flux_tui.launch import Launch, add_app_arguments, launch_from
+from flux_tui.models import named_or_path
 from flux_tui.terminal.abilities import Abilities
 from flux_tui.terminal.colour import Colours
-from flux_tui.terminal.output import Modes, output_to_log
+from flux_tui.terminal.endings import raised_signals
+from flux_tui.terminal.output import Modes, greeting, output_to_log
 from flux_tui.terminal.probe import PATIENCE_S, drain, probe
-from flux_tui.verbs import completion, config, doctor, generate, keys, replay
+from flux_tui.verbs import completion, config, doctor, generate, import_checkpoint, keys, models, pull, replay, verify
 
 if TYPE_CHECKING:
+    from flux_engine.request import EngineLike
     from flux_tui.app import FluxApp
-    from flux_tui.worker import EngineLike
 
-VERBS = (generate, replay, doctor, keys, config, completion)
+VERBS = (generate, replay, pull, import_checkpoint, models, verify, doctor, keys, config, completion)
 STOP_S = 3.0  # how long quitting waits for the step that runs
 THREADS_S = 1.0  # and for a file that is read or a star that is kept
 LEAVE_S = STOP_S + 2.0  # how long Textual has to end, which takes it 0.3 s
@@ -55,6 +58,8 @@ def main(argv: Sequence[str] | None = None) -> int:
     """Run the program; returns the exit status."""
     cli.replace_closed_streams()
     arguments = parser().parse_args(argv)
+    if getattr(arguments, "checkpoint_dir", None):
+        arguments.checkpoint_dir = named_or_path(paths.models_file(), arguments.checkpoint_dir)
     if arguments.verb is None:
         return run_app(arguments.gallery, arguments.checkpoint_dir, launch=launch_from(arguments))
     return _run_verb(arguments)
@@ -68,7 +73,7 @@ def _run_verb(arguments: argparse.Namespace) -> int:
         say("error: interrupted")
         return INTERRUPTED
     except OSError as error:  # of stdout: the verbs name the faults of files themselves
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # Python would try again when it ends
+        to_nowhere(sys.stdout)
         if isinstance(error, BrokenPipeError):  # the reader has gone, as in `| head -1`
             return DONE
         say(f"error: stdout cannot be written: {error.strerror}")
@@ -96,7 +101,8 @@ def run_app(
         return FAILED
     modes = Modes(sys.stdin.fileno())
     try:
-        return _open(gallery_dir, checkpoint_dir, make_engine, launch, modes)
+        with raised_signals():  # until the app listens to them
+            return _open(gallery_dir, checkpoint_dir, make_engine, launch, modes)
     except KeyboardInterrupt:  # before Textual has taken Ctrl+C for a key
         say("error: interrupted")
         return INTERRUPTED
@@ -111,12 +117,13 @@ def _open(
     launch: Launch,
     modes: Modes,
 ) -> int:
-    with _Asking(launch) as ask:  # while Textual is imported
+    gc.disable()  # it would go through what is imported again and again; the app enables it
+    with greeting("flux-tui"), _Asking(launch) as ask:  # while Textual is imported
         from flux_tui.app import FluxApp
         from flux_tui.gallery import Gallery
+        from flux_tui.keys import keymap
         from flux_tui.session import Session
         from flux_tui.thumbnails import Thumbnails
-        from flux_tui.verbs.keys import keymap
         from flux_tui.worker import default_engine
 
         session = Session(launch, {str(binding.id) for binding in keymap()})
@@ -146,6 +153,9 @@ def _run(app: FluxApp, mouse: bool, modes: Modes) -> None:
     threading.Thread(target=_leave_anyway, args=(app, modes, has_ended), name="flux-leave", daemon=True).start()
     try:
         runner.run(app.run_async(mouse=mouse))
+    except (KeyboardInterrupt, SystemExit):  # a signal that came before the app listens to it
+        modes.restore_all()
+        raise
     finally:
         has_ended.set()
         threads.shutdown(wait=False, cancel_futures=True)
@@ -159,6 +169,9 @@ def _leave_anyway(app: FluxApp, modes: Modes, has_ended: threading.Event) -> Non
         if has_ended.wait(1.0):
             return
     if not has_ended.wait(LEAVE_S):
+        last_words = threading.Thread(target=app.session.write, daemon=True)
+        last_words.start()
+        last_words.join(THREADS_S)
         modes.restore_all()
         os._exit(app.return_code)
 
@@ -179,8 +192,10 @@ class _Asking(threading.Thread):
         super().__init__(name="flux-terminal", daemon=True)
         self._launch = launch
         self._abilities = Abilities()
+        # Textual looks for both when it is imported.
         if launch.color == "none":
-            os.environ["NO_COLOR"] = "1"  # Textual looks for it when it is imported
+            os.environ["NO_COLOR"] = "1"
+        os.environ.setdefault("TEXTUAL_FPS", "120")  # at its own 60, a key after a paint waits up to 33 ms for the next
         self.start()
 
     def run(self) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import gc
 import os
 import select
 import signal
@@ -16,34 +17,39 @@ from typing import Any, ClassVar
 
 from textual import events, messages
 from textual.app import SystemCommand
-from textual.binding import Binding, BindingType
+from textual.binding import BindingType
+from textual.command import CommandInput, CommandPalette
+from textual.drivers import _writer_thread
 from textual.message import Message
 from textual.screen import Screen
 from textual.scrollbar import ScrollBar, ScrollBarRender
 
 from flux_engine.errors import FluxError
+from flux_engine.request import EngineLike
 from flux_tui.config import set_value
 from flux_tui.gallery import Gallery
-from flux_tui.glyphs import glyphs
+from flux_tui.glyphs import UNICODE, glyphs
 from flux_tui.keys import APP_KEYS, all_bindings, effective_keys, key_faults, written
-from flux_tui.screens.help import HelpScreen, Section
+from flux_tui.screens.help import HelpScreen
+from flux_tui.screens.help_pages import help_sections, key_sections
 from flux_tui.screens.main import MainScreen
 from flux_tui.screens.quit import QuitScreen
 from flux_tui.session import Session
-from flux_tui.settings import FORM_FIELDS
-from flux_tui.terminal import clipboard, kitty, notify
+from flux_tui.terminal import clipboard, kitty, notify, output
 from flux_tui.terminal.abilities import Abilities, best_graphics
+from flux_tui.terminal.answers import text_in
+from flux_tui.terminal.canvas import CELL_PX, Canvas
 from flux_tui.terminal.pacing import Pacer
 from flux_tui.themes import OWN_THEMES, load_user_themes
+from flux_tui.toml_file import in_short, nearest, shown
 from flux_tui.widgets.key_order import KeysInOrder
-from flux_tui.widgets.picture_view import CELL_PX, Canvas
 from flux_tui.widgets.prompt_keys import ENTER_MAKES_NEWLINE
 from flux_tui.widgets.stage import Stage
-from flux_tui.worker import EngineLike, JobCancelled, JobFailed, JobSaved, JobUnsaved, News, Worker, default_engine
+from flux_tui.worker import JobCancelled, JobFailed, JobSaved, JobUnsaved, News, Worker, default_engine
 
-END_SIGNALS = tuple(getattr(signal, name) for name in ("SIGTERM", "SIGHUP") if hasattr(signal, name))
+END_SIGNALS = tuple(getattr(signal, name) for name in ("SIGINT", "SIGTERM", "SIGHUP") if hasattr(signal, name))
 HANG_UP = 129  # as a shell says of one that SIGHUP ended
-LOOK_S = 2.0  # how often it is looked whether the terminal is still there
+LOOK_S = 0.5  # how often it is looked whether the terminal is still there, and takes what is sent
 
 
 class AsciiScrollBar(ScrollBarRender):
@@ -96,9 +102,14 @@ class FluxApp(KeysInOrder, inherit_bindings=False):
         self.stage = self._stage()
         self.main = MainScreen(gallery, self.worker, self.session, self.stage, checkpoint_dir)
         self._ends_after_job = False
+        self._held = contextlib.ExitStack()  # nothing is painted while it has something to undo
+        self._is_unpainted = False
+        self._faults: list[str] = []  # of config, state and themes
         self._dressed_in = ""  # the theme of now, once there is one
 
     def _stage(self) -> Stage:
+        # Without a limit: at 30 the screen's thread would wait for a terminal that hangs, and keys and signals with it.
+        _writer_thread.MAX_QUEUED_WRITES = 0  # type: ignore[misc]
         option, abilities = self.session.option, self.abilities
         graphics, why_not = best_graphics(abilities, "text" if option("ascii") else option("graphics"))
         self._notes = [note for note in (why_not, *abilities.notes) if note]
@@ -123,15 +134,16 @@ class FluxApp(KeysInOrder, inherit_bindings=False):
         return self.main
 
     def on_mount(self) -> None:
+        self.call_after_refresh(_collect_garbage)
         self._dress()
         self._take_up_queue()
-        typed = self.abilities.typed.decode("utf-8", "ignore")
-        if typed and typed.isprintable():  # before the app was there; other keys were meant for what was there then
-            self.call_after_refresh(self.main.prompt.insert, typed)
+        if typed := text_in(self.abilities.typed):  # before the app was there
+            self.main.call_after_refresh(self.main.prompt.insert, typed)
         if threading.current_thread() is not threading.main_thread():
             return  # signals belong to the main thread
         for number in END_SIGNALS:
-            # Unhandled, SIGTERM leaves the alternate screen and the mouse on, and SIGHUP kills without a goodbye.
+            # Unhandled, SIGTERM leaves the alternate screen and the mouse on, SIGHUP kills without a goodbye, and
+            # SIGINT (from elsewhere: Ctrl+C is a key here) ends with status 0.
             asyncio.get_running_loop().add_signal_handler(number, self.exit, None, 128 + number)
         if sys.__stdin__ is not None and sys.__stdin__.isatty():
             self.set_interval(LOOK_S, self._look_for_terminal)
@@ -145,15 +157,30 @@ class FluxApp(KeysInOrder, inherit_bindings=False):
         if wanted in self.available_themes:
             self.theme = wanted
         else:
-            faults.append(f"There is no theme {wanted!r}; there are {', '.join(sorted(self.available_themes))}.")
+            near = nearest(wanted, self.available_themes)
+            advice = f"; did you mean {near}?" if near else f". {self.key_of('palette')} finds them, under Theme."
+            faults.append(f"There is no theme {shown(wanted)}{advice}")
             self.theme = OWN_THEMES[0].name
         self._dressed_in = self.theme
         self.set_class(self.session.option("ascii"), "-ascii")
         ScrollBar.renderer = AsciiScrollBar if self.session.option("ascii") else ScrollBarRender
         self.set_keymap({**self._swapped, **self.session.config.keymap})
-        faults += key_faults(self.session.config.keys)
-        for fault in (*faults, *self._notes):
-            self.notify(fault, severity="warning", timeout=15, markup=False)
+        self._faults = [*self.session.faults, *faults, *key_faults(self.session.config.keys)]
+        if self._faults:
+            self.notify(
+                in_short(self._faults, f"{self.key_of('help')} lists all."),
+                title="Config and state",
+                severity="warning",
+                timeout=30,
+                markup=False,
+            )
+        self.call_after_refresh(self._tell_of_terminal)  # below the keys of the first pane, said when it gets the focus
+
+    def _tell_of_terminal(self) -> None:
+        """Say in the quiet line, not over the screen, what holds at each start in this terminal."""
+        if self._notes:
+            words = self._notes[0].partition(": ")[0].removesuffix(".")
+            self.main.status.say(f"{words}. {self.key_of('help')} tells more.")
 
     @property
     def _swapped(self) -> Mapping[str, str]:
@@ -161,8 +188,11 @@ class FluxApp(KeysInOrder, inherit_bindings=False):
 
     def key_of(self, action_id: str) -> str:
         """The first key of an action, as people write it; "the palette" when it has none."""
-        keys = effective_keys(self.session.config.keys, self._swapped)[action_id]
-        return written(keys.split(",")[0]) or "the palette"
+        return written(self._keys[action_id].split(",")[0]) or "the palette"
+
+    @property
+    def _keys(self) -> Mapping[str, str]:
+        return effective_keys(self.session.config.keys, self._swapped)
 
     def watch_theme(self, theme: str) -> None:
         """A theme that was chosen goes into the config; the one that the app starts with is there, or is for once."""
@@ -196,6 +226,8 @@ class FluxApp(KeysInOrder, inherit_bindings=False):
     def on_flux_app_worker_news(self, message: WorkerNews) -> None:
         news = message.news
         self.main.take(news)
+        if isinstance(self.screen, QuitScreen):
+            self.screen.tell(self.main.newsroom.doing, len(self.worker.queue.waiting))
         if isinstance(news, (JobSaved, JobUnsaved, JobFailed, JobCancelled)):
             self._call_for_attention(news)
             if self._ends_after_job and isinstance(news, JobSaved):
@@ -229,11 +261,21 @@ class FluxApp(KeysInOrder, inherit_bindings=False):
         if not self.session.option("sync"):
             message.prevent_default()
 
-    def copy_to_clipboard(self, text: str) -> None:
-        """Copy, by whichever way this terminal has, and say which."""
+    def on_command_palette_opened(self, event: CommandPalette.Opened) -> None:
+        for typed in self.screen.query(CommandInput):  # none if it is closed again already
+            typed.cursor_blink = False  # a blinking cursor sends bytes for ever
+            typed.placeholder = str(typed.placeholder).removesuffix(UNICODE.ellipsis)
+
+    def copy_to_clipboard(self, text: str, what: str = "Text") -> None:
+        """Copy, by whichever way this terminal has, and say which: "Prompt copied with OSC 52."."""
         self._clipboard = text
+        threading.Thread(target=self._copy, args=(text, what), name="flux-copy", daemon=True).start()
+
+    def _copy(self, text: str, what: str) -> None:
+        """In a thread: a tmux that hangs is waited for, for a second."""
         said = clipboard.copy(text, self.write_escape, os.environ)
-        self.main.status.say(f"{said[0].upper()}{said[1:]}.")
+        with contextlib.suppress(RuntimeError):  # the loop has closed: nobody is left to tell
+            self.call_later(self.main.status.say, f"{what} {said}.")
 
     def _look_for_terminal(self) -> None:
         """End when the terminal is gone: where SIGHUP is ignored, Textual would read its end for ever."""
@@ -241,6 +283,23 @@ class FluxApp(KeysInOrder, inherit_bindings=False):
         poll.register(0, select.POLLHUP)
         if any(event & (select.POLLHUP | select.POLLERR) for _, event in poll.poll(0)):
             self.exit(None, HANG_UP)
+        self._hold(output.is_stalled())
+
+    def _hold(self, stalled: bool) -> None:
+        """Paint nothing while the terminal takes nothing; when it takes again, all that has come about, once."""
+        if stalled == self.stage.picture.is_held:
+            return
+        self.stage.picture.hold(stalled)
+        if stalled:
+            self._is_unpainted = False
+            self._held.enter_context(self.batch_update())
+        else:
+            self._held.close()
+            # All of it only where it has to be: on a thin link that may take so long that it would be held again.
+            self.screen.refresh(layout=True) if self._is_unpainted else self.screen.check_idle()
+
+    def post_display_hook(self) -> None:
+        self._is_unpainted = True  # if this comes in a batch: for another size or screen, Textual renders and drops it
 
     # Ending
 
@@ -272,36 +331,13 @@ class FluxApp(KeysInOrder, inherit_bindings=False):
         if isinstance(self.screen, HelpScreen):
             self.pop_screen()
         elif self.screen is self.main:
-            self.push_screen(HelpScreen(self._help_sections()))
+            wrong = (*self._faults, *self._notes)
+            self.push_screen(HelpScreen(list(help_sections(self.main, self._keys, wrong, self._folder_table()))))
 
     def action_keymap(self) -> None:
         """Show all keys."""
         if self.screen is self.main:
-            self.push_screen(HelpScreen(list(self._key_sections()), title="Keys"))
-
-    def _help_sections(self) -> list[Section]:
-        sections = list(self._focus_sections())
-        sections += [section for section in self._key_sections() if section[0] == "Anywhere"]
-        sections.append(("Settings", [(field.label, field.help) for field in FORM_FIELDS]))
-        sections.append(("Folders", list(self._folder_table())))
-        return sections
-
-    def _focus_sections(self) -> Iterable[Section]:
-        """What the focused field is for, or which keys the focused pane has."""
-        for name, row in self.main.form.rows.items():
-            if self.focused is not None and self.focused.id == name:
-                takes = ", ".join(label for label, _ in row.field.choices) or f"a {row.field.kind} value"
-                yield row.field.label, [("What it does", row.field.help), ("What it takes", takes)]
-        for section in self._key_sections():
-            if section[0] != "Anywhere" and self.main.query_one(f"#{section[0].lower()}").has_focus_within:
-                yield section
-
-    def _key_sections(self) -> Iterable[Section]:
-        for pane, bindings in all_bindings().items():
-            yield pane, [(self._keys_of(binding), f"{binding.tooltip}.") for binding in bindings if binding.tooltip]
-
-    def _keys_of(self, binding: Binding) -> str:
-        return written(effective_keys(self.session.config.keys, self._swapped)[str(binding.id)]) or "none"
+            self.push_screen(HelpScreen(list(key_sections(self._keys)), title="Keys"))
 
     def _folder_table(self) -> Iterable[tuple[str, str]]:
         yield "Pictures", str(self.gallery.root)
@@ -318,7 +354,6 @@ class FluxApp(KeysInOrder, inherit_bindings=False):
                         target = self if binding in APP_KEYS else self._target(pane)
                         title = binding.description if pane == "Anywhere" else f"{pane}: {binding.description}"
                         yield SystemCommand(title, binding.tooltip, _runner(target, binding.action))
-            yield SystemCommand("Reset settings", "Put the defaults into the form", self.main.action_reset_settings)
         unfit = ("Keys", "Quit", "Maximize", "Minimize")  # ours are above; zooming is ours, too
         yield from (command for command in super().get_system_commands(screen) if command.title not in unfit)
 
@@ -326,6 +361,12 @@ class FluxApp(KeysInOrder, inherit_bindings=False):
         if pane == "Anywhere":
             return self.main
         return self.main.prompt.editor_in_use if pane == "Prompt" else self.main.query_one(f"#{pane.lower()}")
+
+
+def _collect_garbage() -> None:
+    """From the first screen on; not that of the program itself, which stays."""
+    gc.enable()
+    gc.freeze()
 
 
 def _runner(target: Any, action: str) -> Callable[[], object]:

@@ -10,6 +10,7 @@ Reads with `tomllib`; writes with `tomlkit`, which keeps comments and order. Kno
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Collection, Mapping, MutableMapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -20,6 +21,8 @@ from flux_tui.config_help import describe, template
 from flux_tui.config_reader import Keys, Reader
 from flux_tui.options import AppOptions, PreviewOptions
 from flux_tui.toml_file import TomlFile, TomlFileError, parsed, read_toml, shown, unknown
+
+_WRITING = threading.Lock()  # a theme and a preset may be written at the same time
 
 UNBOUND = "unbound"  # the name of no key: Textual leaves an action its keys when it gets none
 
@@ -35,8 +38,6 @@ class Config:
         defaults: settings of a picture by name, those that are written.
         presets: the same by the preset's name.
         keys: "key,key" by an action's id; "" takes all its keys away.
-        written: "app.theme" of every option that the file sets, so that it can give way to the command line and go
-            before a default.
     """
 
     app: AppOptions = field(default_factory=AppOptions)
@@ -44,7 +45,6 @@ class Config:
     defaults: Mapping[str, Any] = field(default_factory=dict)
     presets: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
     keys: Mapping[str, str] = field(default_factory=dict)
-    written: frozenset[str] = frozenset()
 
     @property
     def keymap(self) -> dict[str, str]:
@@ -106,14 +106,12 @@ def _file(path: Path) -> TomlFile:
 
 
 def _config(sections: Mapping[str, dict[str, Any]]) -> Config:
-    written = {f"{name}.{key}" for name, values in sections.items() if name != "presets" for key in values}
     return Config(
         app=AppOptions(**sections["app"]),
         preview=PreviewOptions(**sections["preview"]),
         defaults=sections["defaults"],
         presets=sections["presets"],
         keys=sections["keys"],
-        written=frozenset(written),
     )
 
 
@@ -132,14 +130,15 @@ def set_value(path: Path, key: str | Keys, value: Any) -> None:
     from flux_engine.png import write_file
 
     keys = tuple(key.split(".")) if isinstance(key, str) else key
-    text = _edited(path, _file(path).text, keys, value)
-    reader = Reader(path.parent)
-    reader.read(parsed(path, text))
-    faults = [fault for fault in reader.faults if fault[0][: len(keys)] == keys[: len(fault[0])]]
-    if faults and value is not None:  # what else is wrong with the file stays so
-        lines = [f"{path.name}: {words}" for _, words in faults]
-        raise ConfigFileError(path, lines, Config(), hint="Nothing was written.")
-    write_file(path.resolve(), text.encode(), replace=True)  # resolved: the link of a dotfiles folder stays a link
+    with _WRITING:
+        text = _edited(path, _file(path).text, keys, value)
+        reader = Reader(path.parent)
+        reader.read(parsed(path, text))
+        faults = [fault for fault in reader.faults if fault[0][: len(keys)] == keys[: len(fault[0])]]
+        if faults and value is not None:  # what else is wrong with the file stays so
+            lines = [f"{path.name}: {words}" for _, words in faults]
+            raise ConfigFileError(path, lines, Config(), hint="Nothing was written.")
+        write_file(path.resolve(), text.encode(), replace=True)  # resolved: a link of a dotfiles folder stays a link
 
 
 def _edited(path: Path, text: str, keys: Keys, value: Any) -> str:
@@ -153,8 +152,13 @@ def _edited(path: Path, text: str, keys: Keys, value: Any) -> str:
             table = table.setdefault(name, tomlkit.table())
             if not isinstance(table, MutableMapping):
                 raise ConfigFileError(path, [f"{path.name}: {name} is {shown(table)}; expected a table."], Config())
+        old = table.get(keys[-1])
         if value is None:
             table.pop(keys[-1], None)
+        elif isinstance(value, Mapping) and isinstance(old, MutableMapping):  # in place: comments stay
+            for name in old.keys() - value.keys():
+                del old[name]
+            old.update(_for_toml(value))
         else:
             table[keys[-1]] = _for_toml(value)
         return tomlkit.dumps(document)

@@ -7,9 +7,10 @@ from collections.abc import Iterator
 from textwrap import fill
 from typing import Any, NamedTuple
 
-from flux_engine.fields import MODEL_FIELDS, Field
+from flux_engine.fields import MODEL_FIELDS
 from flux_engine.request import FLUX_DEFAULTS, GenerationRequest
 from flux_tui.config_reader import SETTINGS, TABLES
+from flux_tui.field_help import accepted_by
 from flux_tui.options import options_of
 from flux_tui.settings import COUNT, RANDOM, SEED_USE
 
@@ -53,18 +54,12 @@ def _option_rows() -> Iterator[Row]:
 def _setting_rows() -> Iterator[Row]:
     for name, setting in SETTINGS.items():
         default = "the model's" if name in MODEL_FIELDS else _toml(_default_of(name))
-        yield Row(f"defaults.{name}", _accepted_by(setting), default, setting.help)
+        yield Row(f"defaults.{name}", accepted_by(setting), default, setting.help)
 
 
 def _free_rows() -> Iterator[Row]:
     yield Row("presets.NAME", "a table", "none", "Settings of a picture, taken by name: any of those in defaults.")
     yield Row("keys.ACTION", "keys: f5,ctrl+g", "its own", 'The keys of an action by its id; "" takes them away.')
-
-
-def _accepted_by(setting: Field) -> str:
-    if setting.kind == "choice":
-        return f"one of {', '.join(value for _, value in setting.choices)}"
-    return {"whole": "a whole number", "number": "a number"}.get(setting.kind, "plain text")
 
 
 def _default_of(name: str) -> Any:
@@ -87,7 +82,7 @@ def _entries(section: str) -> Iterator[str]:
 
 def _default_entries() -> Iterator[str]:
     for name, setting in SETTINGS.items():
-        yield _entry(name, _default_of(name), setting.help, _accepted_by(setting))
+        yield _entry(name, _default_of(name), setting.help, accepted_by(setting))
 
 
 def _entry(name: str, default: Any, help: str, accepts: str) -> str:

@@ -24,6 +24,9 @@ SETTINGS: Mapping[str, Field] = {**FIELD, SEED_USE.name: SEED_USE, COUNT.name: C
 
 Keys = tuple[str, ...]
 
+LISTED: Mapping[Keys, str] = {("keys",): "expected an action's id, as 'flux-tui keys --list' has them"}
+"""Where the names that a table takes can be read, if they are too many for a message."""
+
 
 class Reader:
     """Takes a file's values apart.
@@ -75,7 +78,7 @@ class Reader:
         values = {}
         for name, value in self._known(keys, table, SETTINGS):
             try:
-                values[name] = _setting(SETTINGS[name], value, self.folder)
+                values[name] = setting_value(SETTINGS[name], value, self.folder)
             except RequestError as error:
                 self._refuse((*keys, name), value, str(error).removeprefix("Needs ").rstrip("."))
         try:
@@ -101,7 +104,7 @@ class Reader:
     def _known(self, keys: Keys, table: Mapping[str, Any], known: Collection[str]) -> list[tuple[str, Any]]:
         """The table's entries that are known; the others are faults."""
         for name in table.keys() - set(known):
-            self.faults.append(((*keys, name), unknown(name, known, _header(keys) + " ")))
+            self.faults.append(((*keys, name), unknown(name, known, _header(keys) + " ", LISTED.get(keys, ""))))
         return [(name, value) for name, value in table.items() if name in known]
 
     def _refuse(self, keys: Keys, value: Any, expected: str) -> None:
@@ -119,7 +122,7 @@ def _header(keys: Keys) -> str:
     return f"[{'.'.join(plain(key) for key in keys)}]"
 
 
-def _setting(setting: Field, value: Any, folder: Path) -> Any:
+def setting_value(setting: Field, value: Any, folder: Path) -> Any:
     """A setting's value for a value of the file.
 
     Raises:

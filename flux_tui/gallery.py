@@ -1,7 +1,8 @@
 """The gallery: a folder of days, each a folder of pictures. Files are the truth; there is no index to go stale.
 
-    <gallery>/2025-11-23/223900-1-42.png      local time of saving, place in the batch, seed
+    <gallery>/2025-11-23/223900-1-42.png      local time of saving, place among those of that second, seed
     <gallery>/.stars                          which of them are starred
+    <gallery>/.trash/2025-11-23/...           those that were thrown away, see `flux_tui.trash`
 
 Knows file names and PNG headers; knows no screen and no engine.
 """
@@ -26,7 +27,6 @@ from flux_tui.thumbnails import Thumbnails
 DAY_FORMAT = "%Y-%m-%d"
 DAY = re.compile(r"\d{4}-\d{2}-\d{2}")
 NAME = re.compile(r"(?P<time>\d{6})-(?P<n>\d+)-(?P<seed>\d+)\.png")
-MAX_LISTED = 2000  # whose headers are read at once: 0.1 s
 
 
 @dataclass(frozen=True)
@@ -99,31 +99,18 @@ class Gallery:
         stem = now.strftime("%H%M%S")
         folder = self.root / now.strftime(DAY_FORMAT)
         saved: list[SavedPicture] = []
+        n = max((order_of(name)[1] for name in _names(folder, NAME) if name.startswith(stem)), default=0)
         for image, record in zip(ready.images, records_of(ready, created_at), strict=True):
             data = encode_png(image, record)
-            n = record.picture
+            n += 1
             try:
                 while not write_file(path := folder / f"{stem}-{n}-{record.request.seed}.png", data, replace=False):
-                    n += 1
+                    n += 1  # another program has just taken it
             except OutputError as error:
                 raise BatchNotSaved(error, tuple(saved)) from error
             saved.append(SavedPicture(path, record))
             self.thumbnails.keep(path, image)
         return tuple(saved)
-
-    def newest(self, limit: int = MAX_LISTED) -> list[SavedPicture]:
-        """The latest pictures, newest first. Files that are no pictures of ours, or unreadable, are passed over."""
-        found: list[SavedPicture] = []
-        for path in (day.folder / name for day in self._days() for name in day.names):
-            try:
-                record = self.record(path)
-            except OSError:
-                continue
-            if record:
-                found.append(SavedPicture(path, record))
-                if len(found) >= limit:
-                    break
-        return found
 
     def record(self, path: Path) -> PictureRecord | None:
         """What a picture's file says of itself; None when it says nothing.
@@ -153,7 +140,7 @@ class Gallery:
 
     def _days(self) -> Iterator[Day]:
         for day in sorted(_names(self.root, DAY), reverse=True):
-            yield Day(self.root / day, sorted(_names(self.root / day, NAME), key=_when, reverse=True))
+            yield Day(self.root / day, sorted(_names(self.root / day, NAME), key=order_of, reverse=True))
 
 
 def time_of(path: Path) -> str:
@@ -168,7 +155,8 @@ def _names(folder: Path, pattern: re.Pattern[str]) -> list[str]:
         return []
 
 
-def _when(name: str) -> tuple[str, int, str]:
+def order_of(name: str) -> tuple[str, int, str]:
+    """What the pictures of a day are sorted by; the one that was saved last has the highest."""
     match = NAME.fullmatch(name)
-    assert match is not None  # `_names` kept only matches
+    assert match is not None, name
     return match["time"], int(match["n"]), name

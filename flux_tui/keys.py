@@ -8,10 +8,16 @@ focus have it: what is typed after them goes to the new place.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
 
 from textual.binding import Binding
+from textual.dom import DOMNode
+from textual.keys import format_key
+
+from flux_tui.config import UNBOUND
+
+_NAMES = {"pageup": "PageUp", "pagedown": "PageDown"}
 
 SCREEN_KEYS = (
     Binding(
@@ -113,7 +119,7 @@ SCREEN_KEYS = (
         "question_mark",
         "app.keymap",
         "Keys",
-        show=False,
+        key_display="?",
         id="keymap",
         tooltip="Show all keys, where no text is being edited",
     ),
@@ -153,22 +159,50 @@ APP_KEYS = (
 
 def all_bindings() -> dict[str, tuple[Binding, ...]]:
     """Every action of the app that has an id, by the pane it belongs to. Imports the panes."""
+    from flux_tui.widgets.field_rows import FieldRows
     from flux_tui.widgets.history import History
+    from flux_tui.widgets.picture_keys import PICTURE_KEYS
     from flux_tui.widgets.prompt_keys import EDITING_KEYS, PANE_KEYS, PROMPT_KEYS, PROMPT_SCREEN_KEYS
     from flux_tui.widgets.queue_pane import QueuePane
     from flux_tui.widgets.row_list import RowList
+    from flux_tui.widgets.settings_keys import SETTINGS_SCREEN_KEYS
 
     return {
-        "Anywhere": _with_ids(SCREEN_KEYS, PROMPT_SCREEN_KEYS, APP_KEYS),
+        "Anywhere": _with_ids(SCREEN_KEYS, PROMPT_SCREEN_KEYS, SETTINGS_SCREEN_KEYS, APP_KEYS),
         "Prompt": _with_ids(PANE_KEYS, PROMPT_KEYS, EDITING_KEYS),
+        "Settings": _with_ids(FieldRows.BINDINGS),
+        "Picture": _with_ids(PICTURE_KEYS),
         "Queue": _with_ids(QueuePane.BINDINGS, RowList.BINDINGS),
         "History": _with_ids(History.BINDINGS),
     }
 
 
+def keymap() -> list[Binding]:
+    """Every binding with an id, and so with keys that the config can change: those of questions and lists, too.
+
+    Imports the app: a class that is not there yet would be missed.
+    """
+    import flux_tui.app  # noqa: F401
+
+    ours = (kind for kind in _subclasses(DOMNode) if kind.__module__.startswith("flux_tui."))
+    tables = (*all_bindings().values(), *(vars(kind).get("BINDINGS", ()) for kind in ours))
+    found: dict[str, Binding] = {}
+    for binding in _with_ids(*tables):
+        found.setdefault(str(binding.id), binding)
+    return list(found.values())
+
+
+def _subclasses(kind: type) -> Iterator[type]:
+    subclasses: list[type] = type.__subclasses__(kind)
+    for subclass in subclasses:
+        yield subclass
+        yield from _subclasses(subclass)
+
+
 def effective_keys(configured: Mapping[str, str], swapped: Mapping[str, str]) -> dict[str, str]:
     """Every action's keys by its id: the config's, else those of the swap of Enter and Ctrl+J, else its own."""
-    own = {str(binding.id): binding.key for bindings in all_bindings().values() for binding in bindings}
+    bindings = [binding for of_pane in all_bindings().values() for binding in of_pane]
+    own = {str(binding.id): binding.key.replace(UNBOUND, "") for binding in bindings}
     return {**own, **swapped, **configured}
 
 
@@ -196,10 +230,14 @@ def _with_ids(*tables: Iterable[Any]) -> tuple[Binding, ...]:
 
 
 def written(keys: str) -> str:
-    """Keys as people write them: "F5  Ctrl+G", "S", "?"."""
+    """Keys as people write them: "F5  Ctrl+G", "S", "?"; "" of none."""
     return "  ".join(map(_written_key, keys.split(",")))
 
 
 def _written_key(key: str) -> str:
-    signs = {"question_mark": "?", "full_stop": "."}
-    return key if len(key) == 1 else "+".join(signs.get(part, part.capitalize()) for part in key.split("+"))
+    if len(key) == 1:
+        return key  # case tells a key with shift from one without
+    *modifiers, last = key.split("+")
+    sign = format_key(last)  # an arrow or the like for a key without a sign, which is no ASCII
+    name = sign.upper() if len(sign) == 1 and sign.isascii() else _NAMES.get(last, last.capitalize())
+    return "+".join((*map(str.capitalize, modifiers), name))

@@ -12,9 +12,10 @@ from pathlib import Path
 from typing import Literal, get_args
 
 from flux_engine.arguments import absolute, named
+from flux_tui.options import Graphics
+from flux_tui.terminal.colour import Colours
 
-Color = Literal["auto", "truecolor", "256", "16", "none"]
-Graphics = Literal["auto", "kitty", "sixel", "half", "text"]
+Color = Literal["auto", Colours]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -43,16 +44,20 @@ class Launch:
 
 
 def add_app_arguments(parser: argparse.ArgumentParser) -> None:
-    """Give a parser the app's own flags."""
-    app = parser.add_argument_group("the app", "These override the config file.")
-    app.add_argument("--low-bandwidth", action="store_true", default=None, help="small previews, for a thin link")
-    app.add_argument("--no-sync", dest="sync", action="store_false", default=None, help="no synchronized updates")
-    app.add_argument("--no-mouse", dest="mouse", action="store_false", default=None, help="leave the mouse alone")
+    """Give a parser the app's own flags, and the one that names the config file."""
+    parser.add_argument("--config", type=_config_file, metavar="FILE", help="the config file, in place of your own")
+    app = parser.add_argument_group("the app", "These go before what the config file says.")
+    app.add_argument("--low-bandwidth", action="store_true", default=None, help="small, rare previews for a thin link")
+    app.add_argument(
+        "--no-sync", dest="sync", action="store_false", default=None, help="no synchronized frames (mode 2026)"
+    )
+    app.add_argument(
+        "--no-mouse", dest="mouse", action="store_false", default=None, help="leave the terminal its mouse"
+    )
     app.add_argument("--ascii", action="store_true", default=None, help="draw with ASCII alone")
-    app.add_argument("--color", choices=get_args(Color), help="how many colours the terminal shows")
-    app.add_argument("--graphics", choices=get_args(Graphics), help="how pictures are drawn")
-    app.add_argument("--theme", type=named, metavar="NAME", help="the colours of the app")
-    app.add_argument("--config", type=_config_file, metavar="FILE", help="the config file, in place of your own")
+    app.add_argument("--color", choices=get_args(Color), help="how many colours there are (default: ask the terminal)")
+    app.add_argument("--graphics", choices=get_args(Graphics), help="what draws pictures (default: the best there is)")
+    app.add_argument("--theme", type=named, metavar="NAME", help="the colours, by name: flux-light, nord")
 
 
 def _config_file(text: str) -> Path:

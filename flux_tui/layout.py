@@ -5,6 +5,7 @@
     narrow   72 to  99             one pane, chosen by its tab | picture
     single  below 72               one pane, the picture too is one of them
 
+Below 16 lines two panes above one another would show their frames and little else: it is narrow at most.
 Below 32 x 10 nothing is usable; the screen says so and keeps what was typed.
 """
 
@@ -19,6 +20,7 @@ LISTS: tuple[Pane, ...] = ("queue", "history")
 
 MIN_COLUMNS, MIN_LINES = 32, 10
 NARROW, NORMAL, WIDE = 72, 100, 160
+LOW = 16  # lines, of which a list has 8 and the picture the rest: a frame, two lines of words, four of picture
 SETTINGS_LINES = 18  # every row of the form and its border
 LEAST_PROMPT_LINES = 6
 
@@ -69,7 +71,7 @@ def arrange(
         return Arrangement({"picture": Box(0, 0, width, height)})
     if width < NARROW:
         return _tabbed(Box(0, 0, width, height), {}, PANES, chosen)
-    if width < NORMAL:
+    if width < NORMAL or height < LOW:
         column = 38 if width < 90 else 42
         tabs = tuple(pane for pane in PANES if pane != "picture")
         picture = {"picture": Box(column, 0, width - column, height)}

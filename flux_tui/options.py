@@ -2,7 +2,7 @@
 
 The classes are what the program reads (`config.app.theme`); their fields carry what the reader of the file, the written
 template and the help need. Settings of a picture are not here: `flux_engine.fields` and `flux_tui.settings` know them.
-stdlib only.
+No screen.
 """
 
 from __future__ import annotations
@@ -14,9 +14,9 @@ from typing import Any, Literal, get_args
 
 from flux_engine.request import is_whole
 from flux_tui.metadata import harmless
+from flux_tui.terminal.notify import NoticeKind
 from flux_tui.toml_file import nearest, rooted, shown
 
-Notify = Literal["off", "bell", "osc9", "osc777"]
 NotifyWhen = Literal["job", "queue"]
 QueueAtStart = Literal["pause", "run", "drop"]
 Graphics = Literal["auto", "kitty", "sixel", "half", "text"]
@@ -103,8 +103,8 @@ class AppOptions:
     sync: bool = field(
         default=True, metadata=_told("Whether a frame is sent as one (mode 2026); false where that flickers.")
     )
-    notify: Notify = field(
-        default="off", metadata=_told("How the terminal tells you that something is done.", get_args(Notify))
+    notify: NoticeKind = field(
+        default="off", metadata=_told("How the terminal tells you that something is done.", get_args(NoticeKind))
     )
     notify_when: NotifyWhen = field(
         default="queue",

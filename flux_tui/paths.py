@@ -27,6 +27,11 @@ def config_file() -> Path:
     return _named_by(CONFIG_VARIABLE) or config_dir() / "config.toml"
 
 
+def models_file() -> Path:
+    """Names for checkpoints: `models.toml` beside the config."""
+    return config_file().parent / "models.toml"
+
+
 def state_dir() -> Path:
     """What the program remembers from one run to the next; losing it loses no picture."""
     return platformdirs.user_state_path(APP_NAME, appauthor=False)
@@ -40,6 +45,11 @@ def state_file() -> Path:
 def prompts_file() -> Path:
     """Every prompt that was ever run."""
     return state_dir() / "prompts.jsonl"
+
+
+def models_dir() -> Path:
+    """Checkpoints that were imported without a folder being named."""
+    return platformdirs.user_data_path(APP_NAME, appauthor=False) / "models"
 
 
 def cache_dir() -> Path:

@@ -3,7 +3,8 @@
     <state>/prompts.jsonl    one use a line, the last use last: {"prompt", "negative_prompt", "when", "uses"}
 
 Lines are only added, each in one write, so that several programs may share the file; when it grows beyond its bounds
-it is written anew with its newest prompts. Knows no screen.
+it is written anew with its newest prompts. Four megabytes take 0.1 s to read, on a slow disk much more: what touches
+the disk may be called in any thread. Knows no screen.
 """
 
 from __future__ import annotations
@@ -12,6 +13,7 @@ import contextlib
 import errno
 import json
 import os
+import threading
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
@@ -59,49 +61,68 @@ class PromptHistory:
     def __init__(self, path: Path) -> None:
         self.path = path
         self._filed: dict[Texts, Entry] = {}
-        self._unfiled: dict[Texts, Entry] = {}  # what the file did not take: this session remembers it all the same
+        self._unfiled: dict[Texts, Entry] = {}  # what the file has not taken: this session remembers it all the same
+        self._waiting: list[Entry] = []  # for `file`
+        self._adding = threading.Lock()  # of these two; nothing is waited for while it is held
+        self._disk = threading.RLock()  # of everything about the file
         self._inode = self._lines = self._bytes = 0  # of the file, as far as it was read
         self.leave()
 
-    def add(self, prompt: str, negative_prompt: str | None = None, now: datetime | None = None) -> str | None:
-        """Note a use; ends a walk through the history.
+    def add(self, prompt: str, negative_prompt: str | None = None, now: datetime | None = None) -> None:
+        """Note a use, without touching the disk; ends a walk through the history.
 
         Args:
             prompt, negative_prompt: what was run.
             now: when, with a zone; this moment if None.
-
-        Returns:
-            Why the file does not keep it, for a person; None when it does. This session remembers it in any case.
         """
         self.leave()
         when = (now or datetime.now(UTC)).astimezone(UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
         entry = Entry(
             prompt=harmless(prompt), negative_prompt=harmless(negative_prompt or "") or None, used_at=when, uses=1
         )
+        with self._adding:
+            _fold(self._unfiled, entry)
+            self._waiting.append(entry)
+
+    def file(self) -> str | None:
+        """Write what was added since the last time into the file.
+
+        Returns:
+            Why the file does not keep some of it, for a person; None when it does. This session remembers it in any
+            case, and it is not tried again.
+        """
+        with self._disk:
+            with self._adding:
+                waiting, self._waiting = self._waiting, []
+            reasons = [reason for entry in waiting if (reason := self._file(entry))]
+            if waiting:
+                self._compact()
+        return f"The prompt history does not keep this one: {reasons[0]}." if reasons else None
+
+    def _file(self, entry: Entry) -> str:
+        """Why the file does not take an entry; "" when it does."""
         line = _line(entry)
+        if len(line) > MAX_LINE_BYTES:
+            return f"the prompt has {len(line)} bytes; expected {MAX_LINE_BYTES} at most"
         try:
-            if len(line) > MAX_LINE_BYTES:
-                raise OSError(f"the prompt has {len(line)} bytes; expected {MAX_LINE_BYTES} at most")
             self._append(line)
         except OSError as error:
-            _fold(self._unfiled, entry)
-            return f"The prompt history does not keep this one: {error.strerror or error}."
-        self._compact()
-        return None
+            return str(error.strerror or error)
+        with self._adding:
+            self._unfiled.pop(entry.texts, None)
+        return ""
 
     def entries(self) -> list[Entry]:
         """Every prompt, its last use first; what other programs have added meanwhile is among them."""
-        self._read()
-        newest = [entry for entry in reversed(self._filed.values()) if entry.texts not in self._unfiled]
-        for entry in self._unfiled.values():  # the file's own order needs no clock; these have nothing else
+        with self._disk:
+            self._read()
+            with self._adding:
+                unfiled = dict(self._unfiled)
+            newest = [entry for entry in reversed(self._filed.values()) if entry.texts not in unfiled]
+        for entry in unfiled.values():  # the file's own order needs no clock; these have nothing else
             before = (place for place, filed in enumerate(newest) if filed.used_at <= entry.used_at)
             newest.insert(next(before, len(newest)), entry)
         return newest[:MAX_ENTRIES]
-
-    def search(self, words: str) -> list[Entry]:
-        """The prompts that hold all the words, in any order and case; the last use first."""
-        wanted = words.casefold().split()
-        return [entry for entry in self.entries() if all(word in entry.prompt.casefold() for word in wanted)]
 
     def older(self, prompt: str, negative_prompt: str | None = None) -> Entry | None:
         """The prompt before the one on show; None at the oldest.
@@ -170,6 +191,12 @@ class PromptHistory:
         with contextlib.suppress(OSError), _locked(self.path.parent):  # without, it stays as long as it is
             self._read()
             write_file(self.path, _newest(self._filed.values()), replace=True)
+
+
+def holding(entries: Iterable[Entry], words: str) -> list[Entry]:
+    """The entries whose prompts hold all the words, in any order and case."""
+    wanted = words.casefold().split()
+    return [entry for entry in entries if all(word in entry.prompt.casefold() for word in wanted)]
 
 
 def _fold(entries: dict[Texts, Entry], entry: Entry) -> None:

@@ -11,7 +11,7 @@ from typing import Any
 from flux_engine.errors import OutputError
 from flux_engine.fields import default_texts, text_of
 from flux_tui import paths
-from flux_tui.config import Config, ConfigFileError, load_config
+from flux_tui.config import Config, ConfigFileError, load_config, set_value
 from flux_tui.launch import Launch
 from flux_tui.prompts import PromptHistory
 from flux_tui.settings import COUNT, FIXED, RANDOM, SEED_USE, model_of
@@ -77,6 +77,21 @@ class Session:
         for stage, seconds in took:
             self.keep(seconds=self.state.learned(stage, seconds).seconds)
 
+    def set_preset(self, name: str, values: Mapping[str, Any] | None) -> None:
+        """Take a preset for this session, or forget it for None; `write_preset` brings it to the disk."""
+        others = {each: self.config.presets[each] for each in self.config.presets if each != name}
+        presets = others if values is None else {**others, name: values}
+        self.config = replace(self.config, presets=presets)
+
+    def write_preset(self, name: str) -> None:
+        """Bring what became of a preset into the config file, from any thread.
+
+        Raises:
+            ConfigFileError: the file cannot be read, or is one of another kind.
+            OutputError: it cannot be written.
+        """
+        set_value(self.config_path, ("presets", name), self.config.presets.get(name))
+
     def layout(self, name: str, default: str) -> str:
         """A choice of the screen's layout."""
         return self.state.layout.get(name, default)
@@ -88,6 +103,8 @@ class Session:
 
     def write(self) -> None:
         """Bring what has changed to the disk, from any thread; a disk that takes nothing is no reason to stop."""
+        if note := self.prompts.file():  # what was run a moment ago; as a rule it is there, and its fault was said
+            log.warning(note)
         with self._writing:
             if self._is_kept:
                 return

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from itertools import accumulate
 from pathlib import Path
 
-from flux_tui.gallery import Day
+from flux_tui.gallery import Day, order_of
 
 
 class Timeline:
@@ -60,6 +60,12 @@ class Timeline:
             days[day.folder] = [*here, *(name for name in day.names if name not in known)]
         return _timeline(days)
 
+    def with_again(self, path: Path) -> Timeline:
+        """One that was here before, where its name puts it."""
+        days = {day.folder: day.names for day in self.days}
+        days[path.parent] = sorted({*days.get(path.parent, ()), path.name}, key=order_of, reverse=True)
+        return _timeline(days)
+
     def without(self, path: Path) -> Timeline:
         """All but one."""
         days = {day.folder: day.names for day in self.days}
@@ -82,14 +88,6 @@ class Timeline:
 
 def _timeline(days: dict[Path, list[str]]) -> Timeline:
     return Timeline(Day(folder, names) for folder, names in days.items())
-
-
-def in_days(paths: Iterable[Path]) -> list[Day]:
-    """The same pictures in days; the order within a day stays."""
-    days: dict[Path, list[str]] = {}
-    for path in paths:
-        days.setdefault(path.parent, []).append(path.name)
-    return [Day(folder, names) for folder, names in days.items()]
 
 
 def near(seen: range, count: int) -> list[int]:

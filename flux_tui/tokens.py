@@ -156,20 +156,33 @@ class TokenCounter:
 
 
 def _load(checkpoint_dir: str | None) -> tuple[CLIPTokenizer, T5Tokenizer]:
-    from flux_engine.configs import TransformerConfig
     from flux_engine.tokenizers import load_tokenizers
 
-    folder = DEMO if checkpoint_dir is None else Path(os.path.expanduser(checkpoint_dir))
-    if not folder.is_dir():
-        raise CheckpointNotFound(f"{folder} is not a folder.")
-    file = folder / "transformer" / "config.json"
+    model = DEMO if checkpoint_dir is None else Path(os.path.expanduser(checkpoint_dir))
+    if not model.exists():
+        raise CheckpointNotFound(f"{model} does not exist.")
+    return load_tokenizers(model if model.is_dir() else model.parent, guidance_embeds=_is_guided(model))
+
+
+def _is_guided(model: Path) -> bool:
+    """Whether guidance is embedded, as in all but schnell, which reads half as much."""
+    from flux_engine.configs import TransformerConfig
+
+    if model.is_file():
+        from flux_engine.weights.tensor_files import read_tensors
+
+        return any("guidance_in" in name for name in read_tensors(model))
+    file = model / "transformer" / "config.json"
+    if not file.parent.is_dir():
+        return True  # single files side by side
     try:
         raw = json.loads(file.read_text(encoding="utf-8"))
     except (OSError, ValueError, RecursionError) as error:
         raise CheckpointCorrupt(f"{file} is not JSON, or not there.") from error
     if not isinstance(raw, dict):
         raise CheckpointCorrupt(f"{file} is not an object of settings.")
-    return load_tokenizers(folder, guidance_embeds=TransformerConfig.from_dict(raw).guidance_embeds)
+    said = {name: value for name, value in raw.items() if name == "guidance_embeds"}
+    return TransformerConfig.from_dict(said).guidance_embeds
 
 
 def _parts(text: str) -> Iterator[str]:

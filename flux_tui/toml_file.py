@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import os
 import re
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -125,16 +125,32 @@ def plain(name: str) -> str:
     return name if name.isprintable() and len(name) <= 60 else shown(name)
 
 
-def unknown(name: str, known: Iterable[str], where: str = "") -> str:
-    """What is said of a name that is not among `known`: "them is unknown; did you mean theme?"."""
+def in_short(faults: Sequence[str], rest: str, most: int = 3) -> str:
+    """Faults in one message: the first `most`, and how many more there are; `rest` says where these can be read."""
+    more = len(faults) - most
+    return "\n".join((*faults[:most], *([f"And {more} more. {rest}"] if more > 0 else [])))
+
+
+def parted(fault: str) -> tuple[str, str]:
+    """Where something is wrong ("" if it does not say so), and what."""
+    where, _, what = fault.partition(": ")
+    return (where, what) if what else ("", fault)
+
+
+def unknown(name: str, known: Iterable[str], where: str = "", listed: str = "") -> str:
+    """What is said of a name that is not among `known`: "them is unknown; did you mean theme?".
+
+    Of more than 20 names, `listed` says where they can be read.
+    """
     known = list(known)
     what = f"{where}{plain(name)} is unknown"
     if near := nearest(name, known):
         return f"{what}; did you mean {near}?"
     if not known:
         return f"{what}; there is none."
-    more = f" and {len(known) - 20} more" if len(known) > 20 else ""
-    return f"{what}; expected one of {', '.join(known[:20])}{more}."
+    if len(known) > 20:
+        return f"{what}; {listed or f'expected one of {len(known)} others'}."
+    return f"{what}; expected one of {', '.join(known)}."
 
 
 def nearest(name: str, known: Iterable[str]) -> str:

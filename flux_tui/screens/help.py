@@ -10,7 +10,9 @@ from textual.binding import Binding
 from textual.containers import VerticalScroll
 from textual.content import Content
 from textual.screen import ModalScreen
-from textual.widgets import Footer, Static
+from textual.widgets import Static
+
+from flux_tui.widgets.key_footer import KeyFooter
 
 Section = tuple[str, Sequence[tuple[str, str]]]
 """A heading, and (name, what it means) pairs."""
@@ -61,7 +63,7 @@ class HelpScreen(ModalScreen[None]):
                 for name, text in rows:
                     yield _HelpRow(name, text)
                 yield Static()
-        yield Footer(show_command_palette=False)
+        yield KeyFooter()
 
     def on_mount(self) -> None:
         self.query_one(VerticalScroll).focus()

@@ -14,7 +14,9 @@ from textual.binding import Binding
 from textual.geometry import Offset
 from textual.screen import ModalScreen
 from textual.widget import Widget
-from textual.widgets import Footer, Static
+from textual.widgets import Static
+
+from flux_tui.widgets.key_footer import KeyFooter
 
 
 class JumpScreen(ModalScreen[str | None]):
@@ -40,7 +42,7 @@ class JumpScreen(ModalScreen[str | None]):
 
     def compose(self) -> ComposeResult:
         yield from self._labels.values()
-        yield Footer(show_command_palette=False)
+        yield KeyFooter()
 
     def on_mount(self) -> None:
         self._place()

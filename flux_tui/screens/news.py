@@ -1,18 +1,19 @@
-"""What the worker says, made visible: progress, previews, finished pictures, faults, the queue, and the status line."""
+"""What the worker says, made visible: progress, previews, finished pictures, faults, and the queue."""
 
 from __future__ import annotations
 
 import threading
 import time
+from functools import partial
 from typing import TYPE_CHECKING
 
 from textual.timer import Timer
 
-from flux_engine.request import EngineStatus, LoadingProgress, PicturesReady, RGBImage, StageStarted, StepDone
+from flux_engine.request import EngineStatus, LoadingProgress, PicturesReady, StageStarted, StepDone
 from flux_tui.gallery import SavedPicture
 from flux_tui.jobs import Job
-from flux_tui.machine import free_disk_bytes, memory_bytes
-from flux_tui.progress import JobProgress, bytes_text, duration_text
+from flux_tui.progress import JobProgress, duration_text
+from flux_tui.screens.facts import Facts
 from flux_tui.session import Session
 from flux_tui.worker import (
     JobCancelled,
@@ -48,20 +49,25 @@ class Newsroom:
         self._session = session
         self._job: Job | None = None
         self._progress: JobProgress | None = None
-        self._status = EngineStatus(device="")
+        self._facts = Facts(screen, worker.queue)
         self._ticks: list[Timer] = []
         self._write: Timer | None = None
         self._was_busy = False
-        self.shown: SavedPicture | None = None
 
     def open(self) -> None:
         """The screen is there."""
         fps = self._session.option("max_fps")
         self._ticks = [
-            self._screen.set_interval(TICK_S, self._show_progress, pause=True),
+            self._screen.set_interval(TICK_S, self.show_progress, pause=True),
             self._screen.set_interval(1 / fps, self._screen.stage.draw_preview, pause=True),
         ]
+        self.welcome()
         self._show_queue()
+
+    def welcome(self) -> None:
+        """Say in place of a picture how one comes about."""
+        words = f"Say in the prompt what to paint,\nthen press {self._screen.key('generate')}."
+        self._screen.easel.words(partial(self._screen.stage.say, words))
 
     @property
     def is_painting(self) -> bool:
@@ -86,7 +92,7 @@ class Newsroom:
         jobs = [job for job in (self._queue.running, *self._queue.waiting) if job is not None]
         if jobs:
             self._queue.cancel(jobs[0].id)
-            self._show_progress()
+            self.show_progress()
 
     def take(self, news: News) -> None:
         """Show one piece of news."""
@@ -94,13 +100,11 @@ class Newsroom:
             case QueueChanged():
                 self._show_queue()
             case EngineStatus():
-                self._status = news
-                self._show_facts()
+                self._facts.take(news)
             case JobStarted(job):
                 self._begin(job)
             case JobEvent(_, PicturesReady() as ready):
-                self.shown = None
-                self._screen.stage.show(ready.images[0], facts_of(ready))
+                self._screen.easel.finished(ready.images[0], facts_of(ready))
                 for warning in ready.warnings:
                     self._screen.notify(warning, title="Note", severity="warning", timeout=10, markup=False)
             case JobEvent(_, StageStarted() | LoadingProgress() | StepDone() as event, at_s):
@@ -113,11 +117,12 @@ class Newsroom:
     def _begin(self, job: Job) -> None:
         self._job = job
         self._progress = JobProgress(request=job.request, started_at_s=time.monotonic())
-        if self._screen.stage.image is None:
-            self._screen.stage.say("The first steps will show here.")
+        if not self._screen.easel.has_picture:
+            self._screen.easel.words(partial(self._screen.stage.say, "The first steps will show here."))
         for tick in self._ticks:
             tick.resume()
-        self._show_progress()
+        self._count_steps()
+        self.show_progress()
         self._offer_cancel()
 
     def _offer_cancel(self) -> None:
@@ -132,13 +137,19 @@ class Newsroom:
         self._progress = self._progress.after(event, at_s)
         if isinstance(event, StepDone):
             self._screen.queue.progress(self._job.id, f"{event.step}/{event.num_steps}")
+            self._count_steps()
             if event.preview is not None:
-                self.shown = None
-                self._screen.stage.preview(event.preview, last=event.step == event.num_steps)
+                self._screen.easel.preview(event.preview, last=event.step == event.num_steps)
         elif isinstance(event, StageStarted):
-            self._show_progress()
+            self.show_progress()
 
-    def _show_progress(self) -> None:
+    def _count_steps(self) -> None:
+        """Say beside the picture's name how far it is: on a small screen that is all there is to see of it."""
+        progress = self._progress
+        self._screen.tabs.mark("picture", f"{progress.step}/{progress.num_steps}" if progress else "")
+
+    def show_progress(self) -> None:
+        """Say how far the running job is, below the picture."""
         if self._job is not None and self._progress is not None:
             running = self._queue.running
             cancelling = running is not None and running.state == "cancelling"
@@ -150,10 +161,18 @@ class Newsroom:
         for tick in self._ticks:
             tick.pause()
         progress, self._job, self._progress = self._progress, None, None
-        screen = self._screen
         if progress is not None and isinstance(news, JobSaved):
             self._session.learn(progress.ended(now_s))
         took = duration_text(progress.elapsed_s(now_s)) if progress is not None else ""
+        self._count_steps()
+        self._tell_end(news, took)
+        self._screen.easel.settle()
+        self.write_soon()
+        self._facts.show()
+        self._offer_cancel()
+
+    def _tell_end(self, news: JobSaved | JobUnsaved | JobFailed | JobCancelled, took: str) -> None:
+        screen = self._screen
         match news:
             case JobSaved(_, pictures):
                 self._keep(pictures)
@@ -165,42 +184,45 @@ class Newsroom:
                 screen.status.say("Painted, but not saved.", "$text-error")
                 screen.notify(f"{message} {hint}", title="Not saved", severity="error", timeout=30, markup=False)
             case JobFailed(_, message, hint):
-                screen.stage.say_fault("Not painted", message, hint)
+                covered = screen.easel.is_looking or self._queue.jobs[0].id != news.job.id
+                self.say_fault(message, hint)
                 screen.status.say(
                     f"The picture was not painted. {screen.key('zoom')} gives the reason more room.", "$text-error"
                 )
-                if self._queue.jobs[0].id != news.job.id:  # the next picture soon covers the stage, or has done so
+                if covered:  # another picture soon covers the stage, or has done so
                     screen.notify(f"{message} {hint}", title="Not painted", severity="error", timeout=15, markup=False)
             case JobCancelled():
-                screen.stage.clear_progress()
                 screen.status.say(f"Cancelled. {screen.key('generate')} paints again.")
-                if screen.stage.image is None:
-                    screen.stage.say(screen.welcome)
-                elif self.shown is not None:  # no preview has come in its place
-                    screen.stage.caption(saved_facts(self.shown))
-        self.write_soon()
-        self._show_facts()
-        self._offer_cancel()
+                if not screen.easel.has_picture:
+                    self.welcome()
+
+    def say_fault(self, message: str, hint: str) -> None:
+        """Say in place of the picture why there is none."""
+        self._screen.easel.words(partial(self._screen.stage.say_fault, "Not painted", message, hint))
 
     def _keep(self, pictures: tuple[SavedPicture, ...]) -> None:
         self._screen.history.add(pictures)
         if pictures:
-            self.shown = pictures[0]
-            self._screen.stage.caption(saved_facts(pictures[0]))
-
-    def show_saved(self, image: RGBImage | None, picture: SavedPicture) -> None:
-        """Show a picture of the history; one that is being painted has precedence."""
-        if self.is_painting:
-            self._screen.status.say("Old pictures show when this one is painted.")
-            return
-        if image is None:
-            self.shown = None
-            self._screen.stage.say_fault("Not shown", f"{picture.path} cannot be read.", "Was it moved or deleted?")
-        else:
-            self.shown = picture
-            self._screen.stage.show(image, saved_facts(picture))
+            self._screen.easel.saved(pictures[0])
 
     # The queue and the status line
+
+    def say_waiting(self) -> None:
+        """Say that what was asked for waits, and for what: nothing else near the prompt changes."""
+        waiting = len(self._queue.waiting)
+        if self._queue.paused:
+            go_on = f"{self._screen.key('pause')} lets {'it' if waiting == 1 else 'them'} go on."
+            self._screen.status.say(f"Paused: {waiting or 'none'} waiting; {go_on}", "$text-warning")
+        elif waiting and self.is_painting:
+            self._screen.status.say("Queued.")
+
+    def pause(self, paused: bool) -> None:
+        """Hold the queue, or let it go on."""
+        self._queue.pause(paused)
+        if paused:
+            self.say_waiting()
+        else:
+            self._screen.status.say("The queue goes on.")
 
     def _show_queue(self) -> None:
         self._screen.queue.show(self._queue.jobs, self._queue.paused)
@@ -208,7 +230,7 @@ class Newsroom:
         self._screen.tabs.mark("queue", str(len(waiting)) if waiting else "")
         self.keep_queue()
         self.write_soon()
-        self._show_facts()
+        self._facts.show()
         self._offer_cancel()
 
     def keep_queue(self, *, give_up: bool = False) -> None:
@@ -216,20 +238,6 @@ class Newsroom:
         running = self._queue.running
         unfinished = (*((running,) if running and not give_up else ()), *self._queue.waiting)
         self._session.keep(queue=tuple(job.request for job in unfinished), paused=self._queue.paused)
-
-    def _show_facts(self) -> None:
-        """Device, model, queue, memory, free disk, as far as they are known."""
-        waiting, status = len(self._queue.waiting), self._status
-        queue = ["paused"] * self._queue.paused + [f"{waiting} waiting"] * bool(waiting)
-        used, total = memory_bytes()
-        disk = free_disk_bytes(self._screen.gallery.root)
-        self._screen.status.tell(
-            ", ".join(queue),
-            f"{status.device} {_of(status.bytes_in_use, status.bytes_limit)}".strip(),
-            status.model_name,
-            f"memory {_of(used, total)}" if total else "",
-            "" if disk is None else f"disk {bytes_text(disk)} free",
-        )
 
     def write_soon(self) -> None:
         """Bring the state to the disk within a second, in a thread: a disk may take its time."""
@@ -241,18 +249,7 @@ class Newsroom:
         threading.Thread(target=self._session.write, name="flux-state", daemon=True).start()
 
 
-def _of(used: int | None, total: int | None) -> str:
-    return "" if used is None or total is None else f"{used / 1e9:.1f}/{bytes_text(total)}"
-
-
 def facts_of(ready: PicturesReady) -> tuple[str, ...]:
     """What the caption says of a picture that is not saved yet."""
     request = ready.request
     return f"{request.width} x {request.height}", f"seed {request.seed}", f"{request.num_steps} steps"
-
-
-def saved_facts(picture: SavedPicture) -> tuple[str, ...]:
-    """What the caption says of a picture, the most important first."""
-    request = picture.record.request
-    size = f"{request.width} x {request.height}"
-    return size, f"seed {request.seed}", f"{request.num_steps} steps", f"{picture.day}/{picture.path.name}"

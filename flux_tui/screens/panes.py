@@ -40,6 +40,7 @@ class PaneScreen(Screen[None]):
         super().__init__()
         self._chosen: Pane = pane
         self._listed: Pane = listed
+        self._placed = pane, listed
         self._zoomed = False
         self._arrangement = Arrangement({})
         self._layout = PaneLayout(self)
@@ -70,12 +71,16 @@ class PaneScreen(Screen[None]):
         return self._zoomed
 
     def arrangement_for(self, size: Size) -> Arrangement:
-        """Where everything stands on so many cells."""
-        return arrange(size.width, size.height, self._chosen, self._listed, zoomed=self._zoomed)
+        """Where everything stands on so many cells: the panes that `arrange_panes` has shown, wherever the focus is.
+
+        From a pane that is hidden Textual moves the focus at once to another one, before it comes to where it shall go.
+        """
+        return arrange(size.width, size.height, *self._placed, zoomed=self._zoomed)
 
     @on(events.Resize)
     def arrange_panes(self) -> None:
         """Show what the size and the choices of the moment ask for, and keep the focus on something that is shown."""
+        self._placed = self._chosen, self._listed
         room = self.size - Size(0, 2)  # without the status line and the footer
         arrangement = self._arrangement = self.arrangement_for(room)
         for name in PANES:
@@ -111,6 +116,8 @@ class PaneScreen(Screen[None]):
         self._chosen = name
         if name in LISTS:
             self._listed = name
+        if self.focused is not None and self.pane(name) not in self.focused.ancestors_with_self:
+            self.set_focus(None)  # at once: a pane that is hidden first gives the focus to the next
         self.arrange_panes()
         self.focus_pane(self.pane(name))
 

@@ -5,23 +5,27 @@ Knows labels and how one of them is found; what is picked goes back to whoever a
 
 from __future__ import annotations
 
+import asyncio
+import contextlib
 import re
-from collections.abc import Callable, Sequence
-from typing import ClassVar, TypeVar
+from collections.abc import Awaitable, Callable, Sequence
+from typing import Any, ClassVar, TypeVar
 
 from rich.cells import cell_len
 from textual import on
-from textual.app import ComposeResult
+from textual.app import App, ComposeResult
 from textual.binding import Binding
 from textual.containers import Vertical
 from textual.content import Content
 from textual.screen import ModalScreen
-from textual.widgets import Footer, Input, OptionList, Static
+from textual.widgets import Input, OptionList, Static
 
 from flux_tui.cell_text import shortened
 from flux_tui.glyphs import UNICODE
+from flux_tui.off_thread import PATIENCE_S, off_thread
+from flux_tui.widgets.key_footer import KeyFooter
 
-PADDED_NAME = re.compile(r"[\w-]{1,11} {2,12}")
+PADDED_NAME = re.compile(r"[\w-](?:[\w -]{0,9}[\w-])? {2,12}")
 MAX_SHOWN = 200  # more words find the rest; an OptionList lays out every row, 10 ms for these
 
 T = TypeVar("T")
@@ -33,7 +37,9 @@ class Picker(ModalScreen[T | None]):
     Args:
         title: what is picked.
         find: what was typed -> (label, value) pairs, the best first. Called at every key.
+        read: called once, in a thread, before the first `find`, which may then be asked for what it has read.
         empty: said when nothing is found.
+        placeholder: said where nothing is typed.
         ellipsis: what ends a label that is cut.
     """
 
@@ -69,37 +75,49 @@ class Picker(ModalScreen[T | None]):
         title: str,
         find: Callable[[str], Sequence[tuple[str, T]]],
         *,
+        read: Callable[[], object] | None = None,
         empty: str = "Nothing matches.",
+        placeholder: str = "Type to search",
         ellipsis: str = UNICODE.ellipsis,
     ) -> None:
         super().__init__()
         self._title = title
         self._find = find
-        self._empty = empty
+        self._read = read
+        self._has_read = asyncio.Event()
+        self._empty = Static(empty, id="picker-empty", markup=False)
         self._found: Sequence[tuple[str, T]] = ()
         self._searched = ""
-        self._typed = _Typed(placeholder="Type to search", select_on_focus=False)
+        self._typed = _Typed(placeholder=placeholder, select_on_focus=False)
         self._matches = _Matches(ellipsis)
 
     def compose(self) -> ComposeResult:
         with Vertical() as box:
             box.border_title = self._title
             yield self._typed
-            yield Static(self._empty, id="picker-empty", markup=False)
+            yield self._empty
             yield self._matches
-        yield Footer(show_command_palette=False)
+        yield KeyFooter()
 
     def on_mount(self) -> None:
         self._typed.cursor_blink = False  # a blinking cursor sends bytes for ever
         self.set_focus(self._typed)  # at once: keys that came in one burst with the one that opened this go into it
-        self._search("")
+        self.run_worker(self._begin())
+
+    async def _begin(self) -> None:
+        if self._read is not None:
+            try:
+                await off_thread(self._read)
+            except TimeoutError:
+                self._empty.update("The disk does not answer.")
+        self._has_read.set()
+        self._search()
 
     @on(Input.Changed)
-    def _search_again(self, event: Input.Changed) -> None:
-        self._search(event.value)
-
-    def _search(self, typed: str) -> None:
-        self._searched = typed
+    def _search(self) -> None:
+        if not self._has_read.is_set():
+            return
+        self._searched = typed = self._typed.value
         self._found = self._find(typed)
         self._matches.show([label for label, _ in self._found[:MAX_SHOWN]])
         box = self.query_one(Vertical)
@@ -111,10 +129,12 @@ class Picker(ModalScreen[T | None]):
         """Move the cursor of the list, which never has the focus. `how` is an action of its own."""
         getattr(self._matches, f"action_{how}")()
 
-    def action_take(self) -> None:
+    async def action_take(self) -> None:
         """Close with what the cursor is on, if anything was found."""
+        with contextlib.suppress(TimeoutError):
+            await asyncio.wait_for(self._has_read.wait(), PATIENCE_S)
         if self._searched != self._typed.value:  # Enter came in one burst with the words
-            self._search(self._typed.value)
+            self._search()
         if self._matches.highlighted is not None:
             self._end(self._found[self._matches.highlighted][1])
 
@@ -129,6 +149,16 @@ class Picker(ModalScreen[T | None]):
     def _end(self, result: T | None) -> None:
         if self.is_active:  # a second Enter of the same burst would close the screen below
             self.dismiss(result)
+
+
+async def pick(app: App[Any], picker: Picker[T], take: Callable[[T], Awaitable[None] | None]) -> None:
+    """Show a picker; `take` gets what is picked, if anything is."""
+
+    async def taken(value: T | None) -> None:
+        if value is not None and (taking := take(value)) is not None:
+            await taking
+
+    await app.push_screen(picker, taken)  # awaited: the keys that follow in one burst are for the picker
 
 
 class _Typed(Input):

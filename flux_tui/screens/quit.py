@@ -8,7 +8,9 @@ from textual.app import ComposeResult
 from textual.binding import Binding
 from textual.containers import Horizontal, VerticalScroll
 from textual.screen import ModalScreen
-from textual.widgets import Button, Footer, Static
+from textual.widgets import Button, Static
+
+from flux_tui.widgets.key_footer import KeyFooter
 
 Answer = Literal["quit", "finish"]
 
@@ -55,21 +57,37 @@ class QuitScreen(ModalScreen[Answer | None]):
         super().__init__()
         self.HORIZONTAL_BREAKPOINTS = [(0, "-narrow"), (38, "-normal")]  # from where on the buttons fit side by side
         self._doing, self._waiting, self._keeps_waiting = doing, waiting, keeps_waiting
+        self._question, self._outcome = Static(id="question", markup=False), Static(id="outcome", markup=False)
+        self._stay = Button("Stay", id="stay", compact=True)
+        self._finish = Button("Finish first", id="finish", compact=True)
 
     def compose(self) -> ComposeResult:
         with VerticalScroll(can_focus=False) as box:
             box.border_title = "Quit?"
-            yield Static(question(self._doing, self._waiting), id="question", markup=False)
-            yield Static(outcome(self._doing, self._waiting, self._keeps_waiting), id="outcome", markup=False)
+            yield self._question
+            yield self._outcome
             with Horizontal():
-                yield Button("Stay", id="stay", compact=True)
-                if self._doing:
-                    yield Button("Finish first", id="finish", compact=True)
+                yield self._stay
+                yield self._finish
                 yield Button("Quit now", id="quit", compact=True)
-        yield Footer(show_command_palette=False)
+        yield KeyFooter()
 
     def on_mount(self) -> None:
-        self.query_one("#stay").focus()  # Enter, pressed without reading, loses nothing
+        self._stay.focus()  # Enter, pressed without reading, loses nothing
+        self._tell()
+
+    def tell(self, doing: str, waiting: int) -> None:
+        """Say how things stand now, if that has changed: a picture that was being painted may be saved."""
+        if (doing, waiting) != (self._doing, self._waiting):
+            self._doing, self._waiting = doing, waiting
+            if self.is_mounted:
+                self._tell()
+
+    def _tell(self) -> None:
+        self._question.update(question(self._doing, self._waiting))
+        self._outcome.update(outcome(self._doing, self._waiting, self._keeps_waiting))
+        self._finish.display = bool(self._doing)  # if it has the focus, Textual gives that to the first button, "Stay"
+        self.refresh_bindings()
 
     def check_action(self, action: str, parameters: tuple[object, ...]) -> bool | None:
         """Only a picture that is being painted can be finished."""
@@ -90,6 +108,8 @@ class QuitScreen(ModalScreen[Answer | None]):
 
 def question(doing: str, waiting: int) -> str:
     """What goes on, in a sentence."""
+    if not (doing or waiting):
+        return "Nothing is being painted any more: nothing is lost."
     if not doing:
         return f"{_pictures(waiting)} to be painted."
     more = f" and {waiting} more {'waits' if waiting == 1 else 'wait'}" if waiting else ""

@@ -17,7 +17,7 @@ from flux_tui.terminal.colour import Colours, depth
 from flux_tui.terminal.tmux import Tmux, is_inside
 
 Graphics = Literal["kitty", "sixel", "half", "half256", "text"]
-WantedGraphics = Literal["auto", "kitty", "sixel", "half", "half256", "text"]
+WantedGraphics = Literal["auto", Graphics]
 
 PLACEHOLDERS_SINCE = (0, 28)  # kitty's version; Debian 12 has 0.26
 

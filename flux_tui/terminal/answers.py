@@ -26,6 +26,8 @@ _ANSWER = re.compile(
 )
 _BROKEN_OFF = re.compile(rb"\x1b(?:[P_][^\x1b]*\x1b?|\[\?[\d;]*|\[6;[\d;]*)\Z")
 
+_NO_TEXT = re.compile(r"\x1b(?:\[[0-?]*[ -/]*[@-~]|\][^\x07\x1b]*(?:\x07|\x1b\\)|O.|.)?", re.DOTALL)  # the last: Alt+D
+
 
 @dataclass(frozen=True)
 class Answers:
@@ -60,6 +62,17 @@ def read_answers(heard: bytes) -> Answers:
             attributes = frozenset(int(number) for number in answer["attributes"].split(b";")[1:] if number)
     typed = _BROKEN_OFF.sub(b"", _ANSWER.sub(b"", heard))
     return Answers(name, cell_px, kitty, attributes, typed)
+
+
+def text_in(typed: bytes) -> str:
+    """The text among keys: Enter is a new line, Backspace takes back, arrows, function keys and the like are none."""
+    kept: list[str] = []
+    for sign in _NO_TEXT.sub("", typed.decode("utf-8", "ignore")).replace("\r\n", "\n").replace("\r", "\n"):
+        if sign in "\b\x7f":
+            kept[-1:] = []
+        elif sign.isprintable() or sign in "\n\t":
+            kept.append(sign)
+    return "".join(kept)
 
 
 def _cell(width: int, height: int) -> tuple[int, int] | None:

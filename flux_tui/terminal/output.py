@@ -10,11 +10,13 @@ import select
 import sys
 import termios
 import threading
+import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 MAX_LOG_BYTES = 1_000_000
+STALLED_S = 1.0  # a thin link that is alive takes 4 to 30 KB in this time, and a write is seldom more
 OFF = "".join(f"\x1b[?{mode}l" for mode in (1000, 1003, 1006, 1015, 2004, 1004, 1049))
 RESTORE = f"\x1b[<u{OFF}\x1b[?7h\x1b[?25h"
 """Keys as they were, no mouse, pastes and focus unmarked, the normal screen, long lines wrapped, a cursor."""
@@ -57,13 +59,39 @@ def output_to_log(path: Path) -> Iterator[None]:
 class _Screen(io.FileIO):
     """What is written to a terminal that is gone is nowhere: a fault would end Textual's writer, and its queue fill."""
 
+    writing_since_s: float | None = None
+
     def write(self, data: Any, /) -> int:
+        self.writing_since_s = time.monotonic()
         try:
             while (count := super().write(data)) is None:  # another program left the terminal non-blocking
                 select.select([], [self], [])
             return count
         except OSError:
             return len(data)
+        finally:
+            self.writing_since_s = None
+
+
+def is_stalled() -> bool:
+    """Whether the terminal has been taking one write for over a second, as behind a link that hangs."""
+    raw = getattr(getattr(sys.__stderr__, "buffer", None), "raw", None)
+    since_s = raw.writing_since_s if isinstance(raw, _Screen) else None
+    return since_s is not None and time.monotonic() - since_s > STALLED_S
+
+
+@contextlib.contextmanager
+def greeting(words: str) -> Iterator[None]:
+    """The terminal's second screen with a word on it, while the app is still being loaded, which takes 0.4 s.
+
+    The app takes the screen over; when it comes to nothing, the first one is back.
+    """
+    _send(f"\x1b[?1049h\x1b[2J\x1b[H {words}")
+    try:
+        yield
+    except BaseException:
+        _send("\x1b[?1049l")
+        raise
 
 
 class Modes:

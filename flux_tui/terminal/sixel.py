@@ -26,7 +26,7 @@ def sixels(image: RGBImage, room_px: tuple[int, int] | None = None, colours: int
     """The escape code that draws `image` with its upper left corner in the cell of the cursor, one sixel pixel a pixel.
 
     Args:
-        room_px: (width, height): a larger picture is scaled down to it.
+        room_px: (width, height): the picture is made as large as fits into it, since sixel pixels do not scale.
         colours: 2 to 256; a photograph of 512 x 512 is 230 KB with 256 and 114 KB with 64.
     """
     picture = quantised(image, room_px, colours)
@@ -37,12 +37,14 @@ def sixels(image: RGBImage, room_px: tuple[int, int] | None = None, colours: int
 
 
 def quantised(image: RGBImage, room_px: tuple[int, int] | None = None, colours: int = MAX_COLOURS) -> Image.Image:
-    """The picture that is drawn: no larger than `room_px`, at most `colours` different ones, dithered."""
+    """The picture that is drawn: as large as fits into `room_px`, at most `colours` different ones, dithered."""
     from PIL import Image
 
     picture = Image.frombytes("RGB", (image.width, image.height), image.data)
     if room_px:
-        picture.thumbnail(room_px, Image.Resampling.LANCZOS)
+        scale = min(room_px[0] / image.width, room_px[1] / image.height)
+        size = max(1, int(image.width * scale)), max(1, int(image.height * scale))
+        picture = picture.resize(size, Image.Resampling.LANCZOS)
     palette = picture.quantize(colours, method=Image.Quantize.MEDIANCUT)
     return picture.quantize(palette=palette, dither=Image.Dither.FLOYDSTEINBERG)
 

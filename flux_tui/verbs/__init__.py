@@ -7,6 +7,8 @@ arguments and returns the exit status.
 from __future__ import annotations
 
 import argparse
+import os
+import re
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -23,7 +25,7 @@ Verbs = argparse._SubParsersAction
 
 def add_gallery(parser: argparse.ArgumentParser, default: str | None = argparse.SUPPRESS) -> None:
     """Give a parser the flag for the gallery; the default SUPPRESS, after a verb, lets stand what stands before it."""
-    usual = str(paths.gallery_dir()).replace("%", "%%")
+    usual = re.sub(f"^{re.escape(os.path.expanduser('~'))}/", "~/", str(paths.gallery_dir())).replace("%", "%%")
     parser.add_argument(
         "--gallery",
         type=absolute,

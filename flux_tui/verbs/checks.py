@@ -145,6 +145,7 @@ def _memory_of(device: Mapping[str, object]) -> str:
 def terminal(fd_in: int, fd_out: int, env: Mapping[str, str]) -> Iterator[Row]:
     """What the terminal can do, asked of itself."""
     from flux_tui.terminal.abilities import best_graphics
+    from flux_tui.terminal.endings import raised_signals
     from flux_tui.terminal.probe import drain, probe
 
     term = env.get("TERM", "")
@@ -153,8 +154,9 @@ def terminal(fd_in: int, fd_out: int, env: Mapping[str, str]) -> Iterator[Row]:
     if not (os.isatty(fd_in) and os.isatty(fd_out)):
         yield Row("terminal", "abilities", "ok", "not asked: stdin or stdout is no terminal")
         return
-    can = probe(fd_in, fd_out, env)
-    drain(fd_in)
+    with raised_signals():
+        can = probe(fd_in, fd_out, env)
+        drain(fd_in)
     around = [f"tmux {can.tmux_version}".strip()] * can.tmux + ["SSH"] * can.ssh
     yield Row("terminal", "name", "ok", ", through ".join([can.outer or can.name or "not told", *around]))
     yield Row("terminal", "colours", "ok", can.colours)

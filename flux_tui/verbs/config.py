@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import argparse
 import sys
+from collections.abc import Sequence
+from pathlib import Path
 from textwrap import fill
 
 from flux_engine.arguments import DONE, FAILED
@@ -27,7 +29,7 @@ def add_parser(verbs: Verbs[argparse.ArgumentParser]) -> None:
 
 def run(arguments: argparse.Namespace) -> int:
     """Check or print; the exit status, 1 for a file with faults."""
-    from flux_tui.config import ConfigFileError, load_config, template
+    from flux_tui.config import template
 
     if arguments.template:
         sys.stdout.write(template())
@@ -37,19 +39,30 @@ def run(arguments: argparse.Namespace) -> int:
         return DONE
     path = arguments.config or paths.config_file()
     print(path)
-    try:
-        load_config(path, action_ids=_action_ids())
-    except ConfigFileError as error:
-        for fault in error.faults:
-            say(f"error: {fault}")
-        say(error.hint)
+    faults, hint = _faults(path)
+    for fault in faults:
+        say(f"error: {fault}")
+    if faults:
+        say(hint)
         return FAILED
     say("valid" if path.exists() else "not there: the defaults hold. 'flux-tui config --template' prints one.")
     return DONE
 
 
+def _faults(path: Path) -> tuple[Sequence[str], str]:
+    """What is wrong with the file, and what to do about it; keys that clash, once all else is right."""
+    from flux_tui.config import ConfigFileError, load_config
+    from flux_tui.keys import key_faults
+
+    try:
+        config = load_config(path, action_ids=_action_ids())
+    except ConfigFileError as error:
+        return error.faults, error.hint
+    return key_faults(config.keys), f"Give them other keys in {path}."
+
+
 def _action_ids() -> frozenset[str]:
-    from flux_tui.verbs.keys import keymap
+    from flux_tui.keys import keymap
 
     return frozenset(binding.id for binding in keymap() if binding.id)
 

@@ -11,26 +11,22 @@ import codecs
 import contextlib
 import os
 import select
-import signal
 import sys
 import termios
 import tty
 from collections.abc import Iterator
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from flux_engine.arguments import DONE, FAILED
 from flux_engine.display import say
+from flux_tui.terminal.endings import raised_signals
 from flux_tui.verbs import Verbs
-
-if TYPE_CHECKING:
-    from textual.binding import Binding
 
 ON, OFF = "\x1b[?2004h", "\x1b[?2004l"  # bracketed paste
 KITTY_ON, KITTY_OFF = "\x1b[>25u", "\x1b[<u"  # as Textual's driver: tell keys apart, all of them, with their text
 IDLE_S = 1.0  # a signal that comes just before the wait does not end it
 ESCAPE_S = 0.2  # Textual waits 0.1 s for what may follow an escape
 MAX_SHOWN = 60
-END_SIGNALS = (signal.SIGTERM, signal.SIGHUP)
 ENDING = {0x03: "ctrl+c", 0x04: "ctrl+d"}
 
 
@@ -54,7 +50,7 @@ def run(arguments: argparse.Namespace) -> int:
         say("flux-tui keys: pressing keys needs a terminal; 'flux-tui keys --list' does not.")
         return FAILED
     parser, use_kitty = _textuals_parser()
-    with _keyboard(sys.stdin.fileno(), use_kitty):
+    with raised_signals(), _keyboard(sys.stdin.fileno(), use_kitty):
         if parser is None:
             _write("Textual's parser is not where it was: bytes alone are shown.")
         _write("Press keys. Ctrl+C twice, or Ctrl+D, ends.")
@@ -77,7 +73,6 @@ def _textuals_parser() -> tuple[Any, bool]:
 def _keyboard(fd: int, use_kitty: bool) -> Iterator[None]:
     """Every key comes at once and as it is; whatever ends this, the terminal is then as it was."""
     before = termios.tcgetattr(fd)
-    handlers = {number: signal.signal(number, _end) for number in END_SIGNALS}
     try:
         tty.setraw(fd)
         _put(ON + KITTY_ON * use_kitty)
@@ -86,12 +81,6 @@ def _keyboard(fd: int, use_kitty: bool) -> Iterator[None]:
         with contextlib.suppress(OSError, termios.error):  # the terminal may be gone
             _put(KITTY_OFF * use_kitty + OFF)
             termios.tcsetattr(fd, termios.TCSAFLUSH, before)
-        for number, handler in handlers.items():
-            signal.signal(number, handler)
-
-
-def _end(number: int, _: object) -> None:
-    raise SystemExit(128 + number)
 
 
 def _listen(fd: int, parser: Any) -> None:
@@ -158,32 +147,13 @@ def _put(text: str) -> None:
 
 
 def _print_keymap() -> None:
+    from flux_tui.config import UNBOUND
+    from flux_tui.keys import keymap
+
     rows = [
-        (binding.id or "", binding.key.encode("unicode_escape").decode(), binding.tooltip or binding.description)
-        for binding in keymap()  # tmux's extended keys make a name with a carriage return in it
+        (str(binding.id), binding.key.replace(UNBOUND, '""'), binding.tooltip or binding.description)
+        for binding in keymap()
     ]
     widths = [max(len(row[column]) for row in rows) for column in (0, 1)]
     for action, keys, words in rows:
         print(f"{action:<{widths[0]}}  {keys:<{widths[1]}}  {words}".rstrip())
-
-
-def keymap() -> list[Binding]:
-    """Every binding of the app that has an id, and so can be given other keys. Imports the app."""
-    from textual.binding import Binding
-    from textual.dom import DOMNode
-
-    import flux_tui.app  # noqa: F401 - so that all classes are there
-
-    found: dict[str, Binding] = {}
-    for kind in (kind for kind in _subclasses(DOMNode) if kind.__module__.startswith("flux_tui.")):
-        for binding in vars(kind).get("BINDINGS", ()):
-            if isinstance(binding, Binding) and binding.id:
-                found.setdefault(binding.id, binding)
-    return list(found.values())
-
-
-def _subclasses(kind: type) -> Iterator[type]:
-    subclasses: list[type] = type.__subclasses__(kind)
-    for subclass in subclasses:
-        yield subclass
-        yield from _subclasses(subclass)

@@ -12,14 +12,14 @@ from pathlib import Path
 from typing import ClassVar, Literal
 
 from textual import events
-from textual.binding import Binding
 from textual.message import Message
 from textual.reactive import reactive
 
 from flux_tui.gallery import Day, Gallery, SavedPicture
 from flux_tui.glyphs import UNICODE, Glyphs
-from flux_tui.timeline import Timeline, in_days
+from flux_tui.timeline import Timeline
 from flux_tui.widgets.history_cells import Look
+from flux_tui.widgets.history_keys import HISTORY_KEYS
 from flux_tui.widgets.picture_grid import PictureGrid
 
 NEXT_LOOK: dict[Look, Look] = {"rows": "cards", "cards": "strip", "strip": "rows"}
@@ -33,8 +33,7 @@ class History(PictureGrid):
     """The history pane.
 
     Args:
-        gallery: where records and thumbnails are read from; None shows no thumbnails, and only what `put`,
-            `put_earlier` and `add` are given.
+        gallery: where records and thumbnails are read from.
         signs: what stars and cuts are drawn with.
     """
 
@@ -49,25 +48,7 @@ class History(PictureGrid):
     }
     """
 
-    BINDINGS: ClassVar = [
-        Binding("enter", "open", "Open", key_display="Enter", id="open-picture", tooltip="Show the picture large"),
-        Binding("a", "recall('all')", "Recall", id="recall-all", tooltip="Put prompt and settings back, seed and all"),
-        Binding("p", "recall('prompt')", "Prompt", show=False, id="recall-prompt", tooltip="Put the prompt back"),
-        Binding("S", "recall('seed')", "Seed", show=False, id="recall-seed", tooltip="Put the seed back"),
-        Binding("r", "recall('remix')", "Remix", show=False, id="remix", tooltip="Put all back but the seed"),
-        Binding("d", "recall('size')", "Size", show=False, id="recall-size", tooltip="Put width and height back"),
-        Binding("full_stop", "star", "Star", key_display=".", id="star", tooltip="Star the picture, or not any more"),
-        Binding("f", "filter", "Starred", show=False, id="only-starred", tooltip="Show starred pictures only, or all"),
-        Binding("v", "look", "View", show=False, id="history-look", tooltip="Show rows, cards or tiles"),
-        Binding("down,j", "rows(1)", "Down", show=False, id="history-down", tooltip="Go to the next row"),
-        Binding("up,k", "rows(-1)", "Up", show=False, id="history-up", tooltip="Go to the row before"),
-        Binding("right,l", "sideways(1)", "Right", show=False, id="history-right", tooltip="Go to the next tile"),
-        Binding("left,h", "sideways(-1)", "Left", show=False, id="history-left", tooltip="Go to the tile before"),
-        Binding("pagedown", "page(1)", "Page down", show=False, id="history-page-down", tooltip="Go a page down"),
-        Binding("pageup", "page(-1)", "Page up", show=False, id="history-page-up", tooltip="Go a page up"),
-        Binding("home", "newest", "Newest", show=False, id="history-newest", tooltip="Go to the newest picture"),
-        Binding("end", "oldest", "Oldest", show=False, id="history-oldest", tooltip="Go to the oldest picture"),
-    ]
+    BINDINGS: ClassVar = [*HISTORY_KEYS]
 
     only_starred: reactive[bool] = reactive(False, init=False)
     """Whether pictures without a star are passed over."""
@@ -98,7 +79,13 @@ class History(PictureGrid):
         picture: SavedPicture
         starred: bool
 
-    def __init__(self, gallery: Gallery | None = None, signs: Glyphs = UNICODE, *, id: str | None = None) -> None:
+    @dataclass
+    class Discarded(Message):
+        """A picture is to be thrown away."""
+
+        picture: SavedPicture
+
+    def __init__(self, gallery: Gallery, signs: Glyphs = UNICODE, *, id: str | None = None) -> None:
         super().__init__(gallery, signs, id=id)
         self.border_title = "History"
         self._all = Timeline()
@@ -106,14 +93,6 @@ class History(PictureGrid):
         self._due: tuple[Path, Callable[[SavedPicture], Message]] | None = None  # to be said once its record is read
 
     # What the pane holds
-
-    def put(self, pictures: Iterable[SavedPicture]) -> None:
-        """Show these pictures, newest first, in place of all others."""
-        self._take(Timeline(in_days(self._shelf.put(pictures))))
-
-    def put_earlier(self, pictures: Iterable[SavedPicture]) -> None:
-        """Show these pictures, newest first, below those that are here."""
-        self.put_days(in_days(self._shelf.put(pictures)))
 
     def put_days(self, days: Iterable[Day]) -> None:
         """Show these files too, below those that are here; each is opened when it comes into view."""
@@ -124,8 +103,20 @@ class History(PictureGrid):
         self._take(self._all.with_newer(self._shelf.put(pictures)))
 
     def forget(self, path: Path) -> None:
-        """Show a picture no more."""
+        """Show a picture no more, and go to the one that comes into its place."""
+        place = self._line.place(path)
         self._take(self._all.without(path))
+        if place is not None:
+            self._told = None
+            self._go(place)
+
+    def show_again(self, path: Path) -> None:
+        """Show a picture again that was forgotten, and go to it."""
+        self._take(self._all.with_again(path))
+        place = self._line.place(path)
+        if place is not None:
+            self._told = None
+            self._go(place)
 
     def show_stars(self, stars: Set[Path]) -> None:
         """Show these pictures as the starred ones, and no others."""
@@ -141,6 +132,16 @@ class History(PictureGrid):
         """The pictures whose records have been read, newest first."""
         known = map(self._shelf.record, self._all)
         return [picture for picture in known if isinstance(picture, SavedPicture)]
+
+    @property
+    def place(self) -> int:
+        """The cursor's place among the pictures that are shown, 1 for the newest."""
+        return self._cursor + 1
+
+    @property
+    def count(self) -> int:
+        """How many pictures are shown."""
+        return len(self._line)
 
     def watch_only_starred(self) -> None:
         self._take(self._all)
@@ -178,6 +179,16 @@ class History(PictureGrid):
         """Go to the last picture."""
         self._go(len(self._line) - 1)
 
+    def walk(self, path: Path | None, step: int) -> bool:
+        """Go so many pictures on from one of them, None being above the newest; False where there is none."""
+        here = self._line.place(path) if path else None
+        place = (-1 if here is None else here) + step
+        if not 0 <= place < len(self._line):
+            return False
+        self._told = None  # it is asked for, whether or not the cursor was there before
+        self._go(place)
+        return True
+
     def on_click(self, event: events.Click) -> None:
         offset = event.get_content_offset(self)
         place = self.place_at(offset) if offset else None
@@ -206,6 +217,10 @@ class History(PictureGrid):
         """Star the picture, or take its star away."""
         self._tell(self._starred)
 
+    def action_discard(self) -> None:
+        """Throw the picture away."""
+        self._tell(self.Discarded)
+
     def action_filter(self) -> None:
         """Show starred pictures only, or all again."""
         self.only_starred = not self.only_starred
@@ -213,6 +228,10 @@ class History(PictureGrid):
     def action_look(self) -> None:
         """Show rows, then cards, then tiles, and rows again."""
         self.look = NEXT_LOOK[self.look_now]
+
+    def star(self, picture: SavedPicture) -> None:
+        """Star a picture, or take its star away, wherever the cursor is."""
+        self.post_message(self._starred(picture))
 
     def _starred(self, picture: SavedPicture) -> Message:
         starred = picture.path not in self.stars
@@ -230,3 +249,4 @@ class History(PictureGrid):
             self.post_message(make(self.picture))
         elif self.path is not None and self._shelf.record(self.path) is None:
             self._due = (self.path, make)
+            self.ask()  # it may be out of view, or the whole pane

@@ -23,20 +23,15 @@ class Shelf:
     """Records and thumbnails by path.
 
     Args:
-        gallery: where they are read from; None: there is only what is put here.
+        gallery: where they are read from.
         deliver: receives what the loader found, in the loader's thread; hand it to `take` in the widget's.
     """
 
-    def __init__(self, gallery: Gallery | None, deliver: Callable[[list[Found]], None]) -> None:
-        self._loader = Loader(gallery, deliver) if gallery is not None else None
+    def __init__(self, gallery: Gallery, deliver: Callable[[list[Found]], None]) -> None:
+        self._loader = Loader(gallery, deliver)
         self._records: dict[Path, SavedPicture | str] = {}
         self._thumbs: dict[Path, Thumb] = {}
         self._room = (0, 0)
-
-    @property
-    def reads(self) -> bool:
-        """Whether anything can be read."""
-        return self._loader is not None
 
     def record(self, path: Path) -> SavedPicture | str | None:
         """A picture, or what is wrong with it in words; None while it is not read."""
@@ -60,8 +55,6 @@ class Shelf:
             room: columns and lines of a thumbnail; (0, 0) for none.
             again: read the records anew: files may have come and gone.
         """
-        if self._loader is None:
-            return
         if room != self._room:
             self._room = room
             self._thumbs.clear()
@@ -86,8 +79,7 @@ class Shelf:
 
     def stop(self) -> None:
         """Read nothing more."""
-        if self._loader is not None:
-            self._loader.stop()
+        self._loader.stop()
 
 
 def _trim(kept: dict[Path, T], most: int, near: Iterable[Path]) -> None:

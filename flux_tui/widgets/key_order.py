@@ -21,7 +21,18 @@ class KeysInOrder(App[None]):
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
         self._keys_held: deque[events.Key | events.Paste] = deque()
-        self._key_acts = False
+        self._key_acts = True  # until the first screen is there, with its focus
+
+    def on_mount(self) -> None:
+        self.screen.call_after_refresh(self.call_later, self._first_key)  # the screen gives the focus meanwhile
+
+    async def _first_key(self) -> None:
+        """Go on with what came before there was anything to see: an Enter among it is a new line, and runs nothing."""
+        early, self._keys_held = self._keys_held, deque()
+        for event in early:
+            is_enter = isinstance(event, events.Key) and event.key == "enter"
+            self._keys_held.append(events.Paste("\n") if is_enter else event)
+        await self._next_key()
 
     @property
     def keys_wait(self) -> bool:

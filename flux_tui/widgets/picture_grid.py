@@ -33,7 +33,7 @@ class PictureGrid(ScrollView, can_focus=True, inherit_bindings=False):
     """Abstract: a subclass moves the cursor, and does what has waited for a record.
 
     Args:
-        gallery: where records and thumbnails are read from; None shows no thumbnails, and only what it is given.
+        gallery: where records and thumbnails are read from.
         signs: what stars and cuts are drawn with.
     """
 
@@ -80,7 +80,7 @@ class PictureGrid(ScrollView, can_focus=True, inherit_bindings=False):
 
         found: list[Found]
 
-    def __init__(self, gallery: Gallery | None = None, signs: Glyphs = UNICODE, *, id: str | None = None) -> None:
+    def __init__(self, gallery: Gallery, signs: Glyphs = UNICODE, *, id: str | None = None) -> None:
         super().__init__(id=id)
         self._signs = signs
         self.stars: Set[Path] = frozenset()
@@ -112,9 +112,7 @@ class PictureGrid(ScrollView, can_focus=True, inherit_bindings=False):
     @property
     def look_now(self) -> Look:
         """The look that is on the screen."""
-        if not (self.thumbnails and self._shelf.reads):
-            return "rows"
-        return self.look or look_for(*self._room)
+        return (self.look or look_for(*self._room)) if self.thumbnails else "rows"
 
     # Where everything stands
 
@@ -134,7 +132,7 @@ class PictureGrid(ScrollView, can_focus=True, inherit_bindings=False):
             self._follows = self._cursor in self._in_view()
         if self.thin_link and self._shape.room != (0, 0):
             self._leave_pictures_out()
-        self._ask()
+        self.ask()
 
     def watch_thin_link(self) -> None:
         self._put_pictures_back()
@@ -163,7 +161,7 @@ class PictureGrid(ScrollView, can_focus=True, inherit_bindings=False):
             if follows:
                 self._reveal()
             self.refresh()
-            self._ask()
+            self.ask()
 
     def _in_view(self) -> range:
         top = self.scroll_offset.y
@@ -197,11 +195,13 @@ class PictureGrid(ScrollView, can_focus=True, inherit_bindings=False):
         self._shelf.stop()
 
     def on_focus(self) -> None:
-        self._ask(again=True)  # files come and go
+        self.ask(again=True)  # files come and go
 
-    def _ask(self, *, again: bool = False) -> None:
-        """Read what is in view, then a page below it and one above."""
-        paths = [self._line.path(place) for place in near(self._in_view(), len(self._line))]
+    def ask(self, *, again: bool = False) -> None:
+        """Read what the cursor is on, in view or not, and what is in view, then a page below it and one above."""
+        here = [self._cursor] if len(self._line) else []
+        places = dict.fromkeys([*here, *near(self._in_view(), len(self._line))])
+        paths = [self._line.path(place) for place in places]
         self._shelf.want(paths, self._shape.room, again=again)
 
     def _from_loader(self, found: list[Found]) -> None:

@@ -15,6 +15,8 @@ from rich.color import Color
 from rich.segment import Segment
 from rich.style import Style
 from textual import work
+from textual.filter import ANSIToTruecolor
+from textual.geometry import Region
 from textual.message import Message
 from textual.strip import Strip
 from textual.widget import Widget
@@ -22,35 +24,14 @@ from textual.widget import Widget
 from flux_engine.request import RGBImage
 from flux_tui.preview import fitted_size, half_blocks
 from flux_tui.terminal import kitty, sixel
-from flux_tui.terminal.abilities import Graphics
+from flux_tui.terminal.canvas import Canvas
 from flux_tui.widgets.cell_lines import half_block_lines, text_lines
+from flux_tui.widgets.pixel_row import PixelRow
 
-CELL_PX = (10, 20)  # where the terminal does not tell
 REST_S = 0.5  # tmux may lose a picture that comes while it changes what it shows
 CELL_BYTES = {"half": 41, "half256": 28, "text": 1, "sixel": 41, "kitty": 10}
 INLINE_PX = 128 * 128  # up to here, encoding takes 2 ms, and a thread would take as long
 THIN_PX = 4  # a column, on a thin link: with a palette about as many bytes as half-blocks
-
-Line = list[Segment]
-
-
-@dataclass(frozen=True)
-class Canvas:
-    """How pictures get onto this terminal.
-
-    Attributes:
-        graphics: the way.
-        write: sends an escape code to the terminal, in order with what Textual paints.
-        picture_id: the number of a kitty picture, this program's own.
-        cell_px: (width, height) of a cell.
-        passthrough: tmux is in between.
-    """
-
-    graphics: Graphics = "half"
-    write: Callable[[str], object] = lambda escape: None
-    picture_id: int = 1
-    cell_px: tuple[int, int] = CELL_PX
-    passthrough: bool = False
 
 
 class PictureView(Widget):
@@ -70,10 +51,12 @@ class PictureView(Widget):
         super().__init__(id=id)
         self.canvas = canvas or Canvas()
         self.image: RGBImage | None = None
+        self.is_held = False
+        self._has_missed = False
         self._limit: tuple[int, int] | None = None
         self._is_preview = False
-        self._lines: list[Line] = []
-        self._lines_of: tuple[object, ...] | None = None
+        self._strips: list[Strip] = []
+        self._strips_of: tuple[object, ...] | None = None
         self._asked: tuple[object, ...] | None = None  # the picture that the terminal has or soon will have
         self._escapes = ""  # that make it show it; "" while they are not there
         self._placed = (0, 0)  # the cells of the kitty picture that the terminal has
@@ -82,24 +65,26 @@ class PictureView(Widget):
         """Draw another picture; one repaint of the whole widget, none where kitty's placeholders stay as they are.
 
         Args:
-            limit: the most (columns, lines) it may take, on a thin link.
+            limit: the most (columns, lines) it may take, on a thin link; of kitty's, it limits the pixels.
             preview: it will soon be replaced, so it is sent as cheaply as can be.
 
         Returns:
             About how many bytes that sends; a large picture is told by `Sent` when it is encoded.
         """
-        before = self._cells
+        before, room = self._cells, self._room()
         if image is None or (self.canvas.graphics == "sixel" and image != self.image):
             self._asked = None  # what is being encoded must not come over the new one
         self.image, self._limit, self._is_preview = image, limit, preview
         repaints = not self._has_placeholders or self._cells != before
-        if repaints:
+        if repaints and room == self._room():  # the blank cells around it are there already
+            self.refresh(self._region)
+        elif repaints:
             self.refresh()
         if image is None:
             return 0
         columns, lines = self._room()
         n_bytes = columns * lines * CELL_BYTES[self.canvas.graphics] if repaints else 0
-        if self.canvas.graphics != "kitty":
+        if not self._has_placeholders:
             return n_bytes
         if self.canvas.passthrough and not preview:
             self.set_timer(REST_S, self.redraw)
@@ -112,6 +97,13 @@ class PictureView(Widget):
         elif self._asked is not None:
             self._write(self._escapes)
 
+    def hold(self, held: bool) -> None:
+        """Send nothing while the terminal takes nothing; when it takes again, what it missed, as it is by then."""
+        self.is_held = held
+        if self._has_missed and not held:
+            self._has_missed = False
+            self.redraw()
+
     def on_mount(self) -> None:
         self.app.app_resume_signal.subscribe(self, lambda app: self.redraw())
 
@@ -120,68 +112,90 @@ class PictureView(Widget):
             self.call_after_refresh(self._lay_sixels)
 
     def on_resize(self) -> None:
-        if self.canvas.graphics == "kitty":
+        if self._has_placeholders:
             self._send_kitty()
 
     def on_unmount(self) -> None:
         if self._placed != (0, 0):
-            self.canvas.write(kitty.forget(self.canvas.picture_id, passthrough=self.canvas.passthrough))
+            self._send(kitty.forget(self.canvas.picture_id, passthrough=self.canvas.passthrough))
 
     def render_line(self, y: int) -> Strip:
-        lines = self._current_lines()
-        row = y - (self.size.height - len(lines)) // 2
-        if not 0 <= row < len(lines):
-            return Strip.blank(self.size.width, self.rich_style)
-        columns = self._room()[0]
-        left = (self.size.width - columns) // 2
-        right = self.size.width - columns - left
-        blank = self.rich_style
-        # Signs have no style of their own: they take the theme's. Textual's NO_COLOR filter ends the app at a None.
-        line = [segment if segment.style else Segment(segment.text, blank) for segment in lines[row]]
-        return Strip([Segment(" " * left, blank), *line, Segment(" " * right, blank)], self.size.width)
+        return self._current_strips()[y]
+
+    def render_lines(self, crop: Region) -> list[Strip]:
+        """As Textual's, but for its filter that asks of thousands of cells whether they are in true colour."""
+        filters = self.app.get_line_filters()
+        if self.canvas.graphics != "half" or not all(isinstance(it, ANSIToTruecolor) for it in filters):
+            return super().render_lines(crop)
+        strips = self._current_strips()[crop.y : crop.bottom]
+        return strips if crop.width == self.size.width else [it.crop(*crop.column_span) for it in strips]
 
     def _room(self) -> tuple[int, int]:
         """The cells that the picture takes."""
         return (0, 0) if self.image is None else fitted_size(self.image.width, self.image.height, *self._box)
 
     @property
+    def _region(self) -> Region:
+        """Where in the widget the picture is."""
+        (columns, lines), (width, height) = self._room(), self.size
+        return Region((width - columns) // 2, (height - lines) // 2, columns, lines)
+
+    @property
     def _box(self) -> tuple[int, int]:
-        """The cells that it may take; fitted into fewer a second time, it may lose a column to rounding."""
-        columns, lines = self._limit or self.size
-        return min(columns, self.size.width), min(lines, self.size.height)
+        """The cells that it may take; fitted into fewer a second time, it may lose a column to rounding.
+
+        kitty's take all: they are sent once, and what a thin link limits is the pixels.
+        """
+        most = (kitty.MAX_CELLS, kitty.MAX_CELLS) if self._has_placeholders else self._limit or self.size
+        return min(most[0], self.size.width), min(most[1], self.size.height)
 
     @property
     def _has_placeholders(self) -> bool:
-        return self.canvas.graphics == "kitty" and max(self._room()) <= kitty.MAX_CELLS
+        return self.canvas.graphics == "kitty"
 
     @property
     def _cells(self) -> tuple[object, ...]:
         """What the cells depend on; where they hold placeholders, not on the picture."""
-        return self._room(), self.size, None if self._has_placeholders else self.image
+        theme = self.app.theme if self.canvas.graphics == "text" else None
+        return self._room(), self.size, None if self._has_placeholders else self.image, theme
 
     @property
     def _is_thin(self) -> bool:
         """Whether this is a still for a thin link."""
         return self._limit is not None and not self._is_preview
 
-    def _current_lines(self) -> list[Line]:
-        wanted = self._cells
-        if self._lines_of != wanted:
-            self._lines = self._drawn()
-            self._lines_of = wanted
+    def _current_strips(self) -> list[Strip]:
+        """All lines; Textual asks for them at every letter typed, so they are made only when something has changed."""
+        wanted = self._cells, self.rich_style
+        if self._strips_of != wanted:
+            self._strips, self._strips_of = self._drawn(), wanted
             if self.canvas.graphics == "sixel":
                 self.call_after_refresh(self._lay_sixels)
-        return self._lines
+        return self._strips
 
-    def _drawn(self) -> list[Line]:
-        columns, lines = self._room()
-        if self.image is None or not columns:
-            return []
+    def _drawn(self) -> list[Strip]:
+        (columns, lines), (width, height), blank = self._room(), self.size, self.rich_style
+        strips = [Strip.blank(width, blank)] * height
+        if self.image is not None and columns:
+            top = (height - lines) // 2
+            strips[top : top + lines] = self._rows(self.image, (width - columns) // 2, blank)
+        return strips
+
+    def _rows(self, image: RGBImage, left: int, blank: Style) -> list[Strip]:
+        """The lines that the picture takes, as wide as the widget."""
+        (columns, lines), width = self._room(), self.size.width
         if self._has_placeholders:
             style = Style(color=Color.from_rgb(*kitty.id_colour(self.canvas.picture_id)))
-            return [[Segment(row, style)] for row in kitty.placeholder_rows(columns, lines)]
-        cells = half_blocks(self.image, *self._box)
-        return text_lines(cells) if self.canvas.graphics == "text" else half_block_lines(cells)
+            rows = [[Segment(row, style)] for row in kitty.placeholder_rows(columns, lines)]
+            return [_strip(row, left, columns, width, blank) for row in rows]
+        cells = half_blocks(image, *self._box)
+        if self.canvas.graphics == "half":
+            return [PixelRow(row, left, width, blank) for row in cells.rows]
+        if self.canvas.graphics == "text":
+            rows = text_lines(cells, dark=self.app.current_theme.dark)
+        else:
+            rows = half_block_lines(cells)
+        return [_strip(row, left, columns, width, blank) for row in rows]
 
     # Pictures that go to the terminal beside Textual
 
@@ -189,27 +203,30 @@ class PictureView(Widget):
         """Give the terminal the picture in its present size; how many bytes went at once."""
         room = columns, lines = self._room()
         wanted = (self.image, room, self._is_preview)
-        if self.image is None or not columns or self._asked == wanted or not self._has_placeholders:
+        if self.image is None or not columns or self._asked == wanted:
             return 0
         self._asked, self._escapes = wanted, ""
-        canvas, (width_px, height_px) = self.canvas, self.canvas.cell_px
-        most_px = columns * THIN_PX if self._is_thin else columns * width_px
+        canvas = self.canvas
+        width_px, height_px = columns * canvas.cell_px[0], lines * canvas.cell_px[1]
+        if self._limit is not None:
+            width_px = min(width_px, self._limit[0] * THIN_PX)
+            height_px = min(height_px, self._limit[1] * THIN_PX * 2)
         encode = partial(
             kitty.show,
             self.image,
             canvas.picture_id,
             columns,
             lines,
-            room_px=(most_px, most_px * 2 * lines // columns if self._is_thin else lines * height_px),
+            room_px=(width_px, height_px),
             colours=kitty.PREVIEW_COLOURS if self._is_preview else kitty.STILL_COLOURS if self._is_thin else None,
             passthrough=canvas.passthrough,
         )
         if self.image.width * self.image.height <= INLINE_PX:
             self._escapes, self._placed = encode(), room
-            canvas.write(self._escapes)
+            self._send(self._escapes)
             return len(self._escapes)
         if self._placed not in ((0, 0), room):  # the picture before fills the new cells until this one is encoded
-            canvas.write(kitty.fit(canvas.picture_id, columns, lines, passthrough=canvas.passthrough))
+            self._send(kitty.fit(canvas.picture_id, columns, lines, passthrough=canvas.passthrough))
         self._encode(wanted, encode, room)
         return 0
 
@@ -224,7 +241,7 @@ class PictureView(Widget):
             self._write(self._escapes)
         else:
             self._asked, self._escapes = wanted, ""
-            self._encode(wanted, partial(_sixels, self.image, room_px), (0, 0))
+            self._encode(wanted, partial(sixel.sixels, self.image, room_px), (0, 0))
 
     @work(group="picture", exclusive=True)
     async def _encode(self, wanted: tuple[object, ...], encode: Callable[[], str], room: tuple[int, int]) -> None:
@@ -244,21 +261,21 @@ class PictureView(Widget):
             x = self.region.x + (self.size.width - columns) // 2
             y = self.region.y + (self.size.height - lines) // 2
             escapes = f"\x1b7\x1b[{y + 1};{x + 1}H{escapes}\x1b8"
-        self.canvas.write(escapes)
+        self._send(escapes)
         self.post_message(self.Sent(len(escapes)))
 
+    def _send(self, escapes: str) -> None:
+        if self.is_held:
+            self._has_missed = True
+        else:
+            self.canvas.write(escapes)
 
-def _sixels(image: RGBImage, room_px: tuple[int, int]) -> str:
-    return sixel.sixels(_enlarged(image, room_px), room_px)
 
+def _strip(row: list[Segment], left: int, columns: int, width: int, blank: Style) -> Strip:
+    """A line of `width` cells with a picture's `columns` in it.
 
-def _enlarged(image: RGBImage, room_px: tuple[int, int]) -> RGBImage:
-    """A picture smaller than its room, as large as it; sixel pixels do not scale."""
-    from PIL import Image
-
-    scale = min(room_px[0] / image.width, room_px[1] / image.height)
-    if scale <= 1:
-        return image
-    size = max(1, int(image.width * scale)), max(1, int(image.height * scale))
-    picture = Image.frombytes("RGB", (image.width, image.height), image.data).resize(size, Image.Resampling.BICUBIC)
-    return RGBImage(*size, picture.tobytes())
+    Signs have no style of their own: they take the theme's. Textual's NO_COLOR filter ends the app at a None.
+    """
+    styled = [segment if segment.style else Segment(segment.text, blank) for segment in row]
+    right = width - left - columns
+    return Strip([Segment(" " * left, blank), *styled, Segment(" " * right, blank)], width)

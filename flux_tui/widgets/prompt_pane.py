@@ -14,10 +14,12 @@ from textual import on
 from textual.app import ComposeResult
 from textual.containers import Vertical
 from textual.content import Content
+from textual.geometry import Region
 from textual.message import Message
 from textual.widgets import Static, TextArea
 
 from flux_tui.literal_weights import literal_weights
+from flux_tui.off_thread import off_thread
 from flux_tui.prompts import Entry, PromptHistory
 from flux_tui.tokens import Counts, CountsUnavailable
 from flux_tui.widgets.prompt_editor import MAX_CHARACTERS, PromptEditor
@@ -188,22 +190,30 @@ class PromptPane(Vertical):
         forms: Sequence[str] = ("",)
         if counts is not None:
             forms = counts.forms(self._dot) if isinstance(counts, Counts) else ("tokens not counted", "no count")
-        self.border_subtitle = _fitting(forms, self.outer_size.width - BORDER_CELLS)
+        # Set as a `border_subtitle`, it would have the whole pane painted again, 5 KB, at every letter.
+        self._border_subtitle = self.render_str(_fitting(forms, self.outer_size.width - BORDER_CELLS))
+        below = self.outer_size.height - 1 - self.content_offset.y
+        self.refresh(Region(-self.content_offset.x, below, self.outer_size.width, 1))
 
     # The history
 
-    def action_older_prompt(self) -> None:
+    async def action_older_prompt(self) -> None:
         """Bring back the prompt that was run before the one on show."""
         if self._history:
-            self._walk(self._history.older)
+            await self._walk(self._history.older)
 
-    def action_newer_prompt(self) -> None:
+    async def action_newer_prompt(self) -> None:
         """Go on to the prompt that was run after it, the draft at last."""
         if self._history:
-            self._walk(self._history.newer)
+            await self._walk(self._history.newer)
 
-    def _walk(self, step: Callable[[str, str | None], Entry | None]) -> None:
-        entry = step(self.text, self.negative or None)
+    async def _walk(self, step: Callable[[str, str | None], Entry | None]) -> None:
+        text, negative = self.text, self.negative or None
+        try:
+            entry = await off_thread(lambda: step(text, negative))
+        except TimeoutError:
+            self.notify("The prompt history cannot be read: the disk does not answer.", severity="warning")
+            return
         if entry is not None:
             self.put_back(entry.prompt, entry.negative_prompt or "")
 

@@ -54,43 +54,46 @@ class QueuePane(RowList):
         Binding("D", "forget", "Forget", show=False, id="forget-finished", tooltip="Drop what is over from the list"),
     ]
 
+    class Asked(Message):
+        """Something is to be done with the queue: one of those below."""
+
     @dataclass
-    class Cancel(Message):
+    class Cancel(Asked):
         """A job that waits, or the running one, is to end."""
 
         job_id: int
 
     @dataclass
-    class CancelWaiting(Message):
+    class CancelWaiting(Asked):
         """All jobs that wait are to end; the running one goes on."""
 
     @dataclass
-    class Pause(Message):
+    class Pause(Asked):
         """The queue is to be held back, or to go on."""
 
         paused: bool
 
     @dataclass
-    class Edit(Message):
+    class Edit(Asked):
         """A job's request is to be put back into the panes; one that waits leaves the queue for it."""
 
         job_id: int
 
     @dataclass
-    class Retry(Message):
+    class Retry(Asked):
         """The request of a job that is over is to wait again."""
 
         job_id: int
 
     @dataclass
-    class Move(Message):
+    class Move(Asked):
         """A job that waits is to move by so many places, below 0 towards the front."""
 
         job_id: int
         by: int
 
     @dataclass
-    class Forget(Message):
+    class Forget(Asked):
         """Jobs that are over are to leave the list."""
 
     def __init__(self, signs: Glyphs = UNICODE, *, id: str | None = None) -> None:
@@ -136,14 +139,17 @@ class QueuePane(RowList):
             self.refresh_lines(place)
 
     def _cursor_in(self, jobs: tuple[Job, ...]) -> int:
-        """Where the cursor goes: with its job, also to those that are over, so that no key meets another one.
+        """Where the cursor goes: with its job, so that no key meets another one.
 
-        On the first row it stays while nobody is in the pane: what is being painted is to be seen there.
+        From what was being painted it goes to what is painted next, not down to those that are over: the first row
+        is the one to watch. A job that was cancelled keeps it: a second x is meant for that one, too.
         """
         if self.job is None or (self.cursor == 0 and not self.has_focus):
             return 0
-        places = (place for place, job in enumerate(jobs) if job.id == self.job.id)
-        return next(places, max(min(self.cursor, len(jobs) - 1), 0))
+        now = next(((place, job) for place, job in enumerate(jobs) if job.id == self.job.id), None)
+        if now is None:
+            return max(min(self.cursor, len(jobs) - 1), 0)
+        return 0 if self.job.state == "running" and now[1].is_over else now[0]
 
     def _measure(self) -> bool:
         """Fit the column of steps and places to what it holds; whether it has another width now."""

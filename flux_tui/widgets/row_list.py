@@ -50,12 +50,12 @@ class RowList(ScrollView, can_focus=True, inherit_bindings=False):
     COMPONENT_CLASSES: ClassVar[set[str]] = {"row-list--muted", "row-list--cursor"}
 
     BINDINGS: ClassVar = [
-        Binding("down,j", "rows(1)", "Down", show=False, id="queue-down"),
-        Binding("up,k", "rows(-1)", "Up", show=False, id="queue-up"),
-        Binding("pagedown", "page(1)", "Page down", show=False, id="queue-page-down"),
-        Binding("pageup", "page(-1)", "Page up", show=False, id="queue-page-up"),
-        Binding("home", "end(-1)", "First", show=False, id="queue-first"),
-        Binding("end", "end(1)", "Last", show=False, id="queue-last"),
+        Binding("down,j", "rows(1)", "Down", show=False, id="queue-down", tooltip="Go to the next job"),
+        Binding("up,k", "rows(-1)", "Up", show=False, id="queue-up", tooltip="Go to the job before"),
+        Binding("pagedown", "page(1)", "Page down", show=False, id="queue-page-down", tooltip="Go a page down"),
+        Binding("pageup", "page(-1)", "Page up", show=False, id="queue-page-up", tooltip="Go a page up"),
+        Binding("home", "end(-1)", "First", show=False, id="queue-first", tooltip="Go to the first job"),
+        Binding("end", "end(1)", "Last", show=False, id="queue-last", tooltip="Go to the last job"),
     ]
 
     def __init__(self, *, id: str | None = None) -> None:

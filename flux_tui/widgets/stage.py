@@ -7,6 +7,7 @@ has room for it.
 from __future__ import annotations
 
 import time
+from typing import ClassVar
 
 from textual.app import ComposeResult
 from textual.containers import Vertical
@@ -16,12 +17,15 @@ from textual.widgets import Static
 from flux_engine.request import RGBImage
 from flux_tui.glyphs import Glyphs, glyphs
 from flux_tui.progress import JobProgress, Learned, clock_text, pace_text
+from flux_tui.terminal.canvas import Canvas
 from flux_tui.terminal.pacing import CELL_BYTES, REQUEST, SIZES, Pacer
-from flux_tui.widgets.picture_view import Canvas, PictureView
+from flux_tui.widgets.picture_keys import PICTURE_KEYS
+from flux_tui.widgets.picture_view import PictureView
 
 WELCOME = "Say in the prompt what to paint,\nthen press F5."
 
 GAP = "   "
+UNSEEN = (1000, 100)  # columns and lines of a pane that has none yet; it is told when it has
 
 
 class Stage(Vertical, can_focus=True):
@@ -32,6 +36,8 @@ class Stage(Vertical, can_focus=True):
         pacer: when previews may.
         signs: the glyphs of bars.
     """
+
+    BINDINGS: ClassVar = [*PICTURE_KEYS]
 
     DEFAULT_CSS = """
     Stage {
@@ -62,6 +68,7 @@ class Stage(Vertical, can_focus=True):
         self.pacer = pacer or Pacer()
         self._signs = signs or glyphs(ascii=False)
         self._facts: tuple[str, ...] = ()
+        self._fault = "", "", ""
         self._next: tuple[RGBImage, bool] | None = None  # the latest preview, not drawn yet, and whether it is the last
         self.picture = PictureView(canvas, id="picture-view")
         self._notice = Static(id="notice", markup=False)
@@ -113,6 +120,7 @@ class Stage(Vertical, can_focus=True):
 
     def on_resize(self) -> None:
         self._fit_caption()
+        self._fit_fault()
 
     def say(self, message: str) -> None:
         """Show words in place of a picture."""
@@ -125,14 +133,16 @@ class Stage(Vertical, can_focus=True):
         self._notice.update(message)
 
     def say_fault(self, title: str, message: str, hint: str) -> None:
-        """Show what to do next and what went wrong, in this order: a long message may not fit."""
+        """Show what went wrong, as far as there is room, and what to do next."""
         self.say("")
         self.add_class("-fault")
-        parts = [Content.styled(title, "bold $text-error"), Content("\n\n")]
-        if hint:
-            parts += [Content(hint), Content("\n\n")]
-        parts.append(Content.styled(message, "$text-muted"))
-        self._notice.update(Content("").join(parts))
+        self._fault = title, message, hint
+        self._fit_fault()
+
+    def _fit_fault(self) -> None:
+        if self.has_class("-fault"):
+            width, lines = self.content_size or UNSEEN
+            self._notice.update(fault_content(*self._fault, width, lines - 2, self._signs.ellipsis))
 
     # While a picture is being painted
 
@@ -164,7 +174,8 @@ class Stage(Vertical, can_focus=True):
 
     @property
     def _has_room(self) -> bool:
-        return self.is_on_screen and self.content_size.width > 0 and self.content_size.height > 2
+        columns, lines = self.content_size
+        return self.is_on_screen and columns > 0 and lines > 2 and not self.picture.is_held
 
     def _ask_for_reply(self) -> None:
         """Ask the terminal to say when it has drawn this.
@@ -175,7 +186,9 @@ class Stage(Vertical, can_focus=True):
             self.call_after_refresh(self.picture.canvas.write, REQUEST)
 
     def show_progress(self, progress: JobProgress, now_s: float, learned: Learned, *, cancelling: bool = False) -> None:
-        """Show how far a job is: words in one line, a bar in the next."""
+        """Show how far a job is: words in one line, a bar in the next; not while the terminal owes a reply too long."""
+        if self.pacer.is_stuck(time.monotonic()):
+            return
         self._facts = ()
         width = self.content_size.width
         _put(self._caption, progress_content(progress, now_s, learned, width, cancelling))
@@ -210,6 +223,16 @@ def _put(line: Static, words: str | Content) -> None:
     old = line.content
     if not (isinstance(old, Content) and old.is_same(new)):
         line.update(new, layout=False)
+
+
+def fault_content(title: str, message: str, hint: str, width: int, lines: int, ellipsis: str) -> Content:
+    """A fault in `width` x `lines` cells: a message that is too long for them is cut, the hint below it is not."""
+    hints = ([Content(""), *Content(hint).wrap(width)]) if hint else []
+    said = Content(message).wrap(width)
+    room = max(lines - 2 - len(hints), 1)
+    if len(said) > room:
+        said = [*said[: room - 1], said[room - 1][: width - 1].rstrip() + ellipsis]
+    return Content("\n").join([Content.styled(title, "bold $text-error"), Content(""), *said, *hints])
 
 
 def progress_content(

@@ -67,8 +67,9 @@ class TabBar(Horizontal):
 
     def mark(self, name: Pane, mark: str) -> None:
         """Put a count beside a name; "" takes it away."""
-        self._marks[name] = mark
-        self._fit()
+        if mark != self._marks[name]:
+            self._marks[name] = mark
+            self._fit()
 
     def _fit(self) -> None:
         """Write every name as long as there is room for all: in full, short, or its first letter."""

@@ -19,7 +19,7 @@ from tests.tui.fakes import FakeEngine
 
 
 class NoisyEngine(FakeEngine):
-    """Takes its time over each step, and, asked for "for ever", never comes back from the first one."""
+    """Takes its time over each step: half a second for what is painted "slowly", and without end "for ever"."""
 
     def generate(
         self, request: GenerationRequest, watch: Callable[[LoadingProgress], None] = lambda progress: None
@@ -29,7 +29,7 @@ class NoisyEngine(FakeEngine):
             yield event
             if request.prompt == "for ever":
                 threading.Event().wait()
-            time.sleep(0.02)
+            time.sleep(0.5 if "slowly" in request.prompt else 0.02)
 
 
 if __name__ == "__main__":

@@ -46,7 +46,7 @@ async def test_a_part_of_a_picture_is_put_back(gallery: Gallery, key: str, promp
     async with running(gallery) as driver:
         seed = driver.field("seed")
         await driver.press("m", "y", "escape", "5", key)
-        await driver.until(lambda: driver.status.startswith("Put back"))
+        await driver.until(lambda: driver.status.startswith("Put back") and "Ctrl+Z" in driver.status)
         assert driver.screen.prompt.text == prompt
         assert [driver.field(name) for name in FIELDS if name != "seed"] == fields
         assert driver.field("seed") == ("77" if key == "S" else seed)
@@ -78,7 +78,8 @@ async def test_the_path_and_the_prompt_of_the_picture_on_show_are_copied(gallery
         await driver.press("5", "home", "3")
         await driver.until(lambda: "seed 77" in driver.screen.stage.text)
         await driver.press("y")
-        assert driver.app.clipboard == str(path) and "OSC 52" in driver.status
+        await driver.until(lambda: driver.status == "Path copied with OSC 52.")
+        assert driver.app.clipboard == str(path)
         await driver.press("Y")
         assert driver.app.clipboard == OLD.prompt
 

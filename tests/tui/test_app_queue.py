@@ -10,6 +10,7 @@ from flux_tui.gallery import Gallery
 from flux_tui.screens.quit import QuitScreen
 from tests.tui.driver import Driver, running
 from tests.tui.fakes import FakeEngine
+from tests.tui.pictures import saved_pictures
 
 
 def prompts(driver: Driver) -> str:
@@ -78,13 +79,13 @@ async def test_the_running_job_is_cancelled_alone_or_all_but_it(gallery: Gallery
         assert engine.gate is not None
         await fill(driver)
         await driver.press("escape", "4", "X")
-        await driver.until(lambda: prompts(driver) == "")
+        await driver.until(lambda: prompts(driver) == "" and driver.status == "2 cancelled. r lets one wait again.")
         assert driver.queue.running is not None and driver.queue.running.state == "running"
         await driver.press("home", "x")
         await driver.until(lambda: driver.queue.running and driver.queue.running.state == "cancelling")
         engine.gate.release()
         await driver.done()
-        assert gallery.newest() == []
+        assert saved_pictures(gallery) == []
 
 
 async def test_draft_settings_layout_and_queue_are_there_again_at_the_next_start(
@@ -95,7 +96,7 @@ async def test_draft_settings_layout_and_queue_are_there_again_at_the_next_start
         driver.put("true_cfg_scale", "2")
         await fill(driver, "ab")
         await driver.press("ctrl+u", "d", "r", "a", "f", "t", "escape", "4")
-    assert gallery.newest() == []
+    assert saved_pictures(gallery) == []
     async with running(gallery) as driver:
         assert driver.screen.prompt.text == "draft"
         assert (driver.field("num_steps"), driver.field("true_cfg_scale")) == ("9", "2")
@@ -104,7 +105,7 @@ async def test_draft_settings_layout_and_queue_are_there_again_at_the_next_start
         assert any("wait from last time" in note for note in driver.notes)
         await driver.press("space")
         await driver.done()
-        assert len(gallery.newest()) == 2
+        assert len(saved_pictures(gallery)) == 2
 
 
 @pytest.mark.parametrize(("policy", "painted"), [("run", 2), ("drop", 0)])
@@ -130,7 +131,7 @@ async def test_quitting_asks_while_something_is_painted_and_says_what_happens_to
         await driver.until(lambda: driver.app.screen is driver.screen)
         await driver.press("ctrl+q", "ctrl+q", "q")
         await driver.until(lambda: driver.app.return_code == 0)
-    assert gallery.newest() == []
+    assert saved_pictures(gallery) == []
     async with running(gallery) as driver:
         assert prompts(driver) == "bc"  # the one that was given up is not among them
 
@@ -155,6 +156,31 @@ async def test_a_job_that_was_edited_away_can_be_tried_again(gallery: Gallery, e
         await driver.until(lambda: prompts(driver) == "b")
 
 
+async def test_a_paused_queue_says_what_waits_and_what_lets_it_go_on(gallery: Gallery) -> None:
+    async with running(gallery) as driver:
+        await driver.press("f7")
+        await driver.until(lambda: driver.status == "Paused: none waiting; F7 lets them go on.")
+        await driver.press("x", "enter")
+        await driver.until(lambda: driver.status == "Paused: 1 waiting; F7 lets it go on.")
+        await driver.press("enter")
+        await driver.until(lambda: driver.status == "Paused: 2 waiting; F7 lets them go on.")
+        await driver.press("f7")
+        await driver.done()
+        assert len(driver.engine.requests) == 2
+
+
+async def test_what_a_job_that_is_edited_puts_aside_comes_back(gallery: Gallery, engine: FakeEngine) -> None:
+    async with running(gallery, engine) as driver:
+        await fill(driver, "ab")
+        await driver.press("ctrl+u", *"mine")
+        driver.put("num_steps", "9")
+        await driver.press("escape", "4", "down", "e")
+        await driver.until(lambda: driver.screen.prompt.text == "b" and driver.field("num_steps") == "20")
+        await driver.until(lambda: driver.status.startswith("The job is in the panes. Undo: Ctrl+Z"))
+        await driver.press("ctrl+z", "escape", "ctrl+z")
+        assert driver.screen.prompt.text == "mine" and driver.field("num_steps") == "9"
+
+
 async def test_hundreds_of_jobs_at_once_change_the_screen_once(gallery: Gallery, engine: FakeEngine) -> None:
     async with running(gallery, engine) as driver:
         changes: list[object] = []
@@ -171,7 +197,7 @@ async def test_quitting_can_wait_for_the_picture(gallery: Gallery, engine: FakeE
         await driver.press("ctrl+q", "f")
         engine.gate.release(20)
         await driver.until(lambda: driver.app.return_code == 0)
-    assert len(gallery.newest()) == 1
+    assert len(saved_pictures(gallery)) == 1
 
 
 async def test_quitting_at_rest_asks_nothing(gallery: Gallery) -> None:

@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pytest
 from textual import events
+from textual.app import App, ComposeResult
 
 from flux_engine.request import GenerationRequest
 from flux_tui.gallery import Gallery
@@ -249,3 +250,96 @@ async def test_what_was_left_for_a_model_is_found_by_its_path(gallery: Gallery, 
         await driver.until(lambda: driver.app.session.state.settings.get("num_steps") == "6")
     async with running(gallery, checkpoint_dir=str(own_home / "flux")) as driver:
         assert driver.field("num_steps") == "6"
+
+
+async def test_settings_that_gave_way_come_back_and_go_again(gallery: Gallery) -> None:
+    async with running(gallery) as driver:
+        form = driver.screen.form
+        focus(driver, "num_steps")
+        await driver.press("ctrl+u", "1", "2")
+        focus(driver, "guidance_scale")
+        await driver.press("ctrl+u", "3")
+        await driver.until(lambda: driver.field("guidance_scale") == "3")
+        mine = form.texts
+        form.put_back(GenerationRequest(prompt="p", seed=3, num_steps=5, width=192))
+        assert form.undo() and form.texts == mine
+        assert form.undo() and driver.field("guidance_scale") == "4" and driver.field("num_steps") == "12"
+        assert form.undo() and driver.field("num_steps") == "20" and not form.undo()
+        assert form.redo() and form.redo() and form.texts == mine
+        assert form.redo() and (driver.field("seed"), driver.field("size")) == ("3", "192x128") and not form.redo()
+
+
+async def test_settings_of_another_model_come_back_with_their_model(gallery: Gallery) -> None:
+    async with running(gallery) as driver:
+        driver.screen.form.put_values({"checkpoint_dir": "/models/flux"})
+        assert driver.screen.form.model == "/models/flux" and driver.field("width") == "1024"
+        driver.screen.form.undo()
+        assert driver.screen.form.model is None and driver.field("size") == "128x128"
+
+
+async def test_a_seed_that_was_drawn_is_no_step_of_its_own(gallery: Gallery) -> None:
+    async with running(gallery) as driver:
+        form = driver.screen.form
+        driver.put("num_steps", "9")
+        await driver.press("x", "f5")
+        await driver.done()
+        seed = driver.field("seed")
+        driver.put("num_steps", "8")
+        await driver.until(lambda: form.rows["num_steps"].has_class("-changed"))
+        assert form.undo() and (driver.field("num_steps"), driver.field("seed")) == ("9", seed)
+        assert form.undo() and driver.field("num_steps") == "20" and not form.undo()
+
+
+async def test_custom_leads_to_the_width(gallery: Gallery) -> None:
+    async with running(gallery) as driver:
+        focus(driver, "size")
+        await driver.press("enter", "end", "enter")
+        await driver.until(lambda: driver.screen.form.rows["width"].control.has_focus)
+
+
+async def test_what_was_left_wrong_is_marked_at_the_start() -> None:
+    form = SettingsForm({"num_steps": "many"})
+
+    class FormApp(App[None]):
+        def compose(self) -> ComposeResult:
+            yield form
+
+    async with FormApp().run_test():
+        assert form.rows["num_steps"].fault == "Needs a whole number."
+
+
+async def test_a_side_that_snapped_is_kept_for_the_next_start(gallery: Gallery) -> None:
+    async with running(gallery) as driver:
+        focus(driver, "width")
+        await driver.press("ctrl+u", "1", "5", "0", "tab")
+        await driver.until(lambda: driver.app.session.state.settings.get("width") == "144")
+
+
+async def test_a_model_that_is_no_folder_is_said_at_its_field_and_can_be_asked_for(gallery: Gallery) -> None:
+    async with running(gallery) as driver:
+        row = driver.screen.form.rows["checkpoint_dir"]
+        driver.put("checkpoint_dir", "/models/none")
+        await driver.until(lambda: row.fault == "/models/none does not exist.")
+        await driver.press("x", "f5")  # it may be mounted by the time it is its turn
+        await driver.done()
+        assert len(driver.engine.requests) == 1 and row.fault
+        driver.put("checkpoint_dir", "")
+        await driver.until(lambda: row.fault == "")
+
+
+async def test_settings_that_were_reset_come_back_by_key_wherever_no_prompt_is_being_edited(gallery: Gallery) -> None:
+    async with running(gallery) as driver:
+        focus(driver, "num_steps")
+        await driver.press("ctrl+u", "9")
+        await driver.screen.run_action("reset_settings")
+        assert driver.field("num_steps") == "20" and "Ctrl+Z brings the old settings back" in driver.status
+        await driver.press("ctrl+z")
+        assert driver.field("num_steps") == "9" and "Ctrl+Y" in driver.status
+        await driver.press("ctrl+y")
+        assert driver.field("num_steps") == "20"
+        await driver.press("escape", "ctrl+z", "ctrl+z", "ctrl+z")
+        assert driver.field("num_steps") == "20" and driver.status == "There are no settings before these."
+        await driver.press("1", "a", "ctrl+z")
+        assert driver.screen.prompt.text == "" and driver.field("num_steps") == "20"
+        await driver.press("escape", "ctrl+y")
+        assert driver.field("num_steps") == "9"

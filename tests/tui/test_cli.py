@@ -125,7 +125,14 @@ def test_a_bad_request_is_one_line_and_status_2(
         (
             ZeroDivisionError("by zero"),
             1,
-            "error: unexpected ZeroDivisionError: by zero Run again with --verbose-loading for the details.",
+            "error: Something unexpected went wrong: ZeroDivisionError: by zero. "
+            "Run again with --verbose-loading for the details.",
+        ),
+        (
+            RuntimeError("RESOURCE_EXHAUSTED: 9 GiB"),
+            1,
+            "error: There is not enough memory for this picture. Choose a smaller size or batch. "
+            "Run again with --verbose-loading for the details.",
         ),
     ],
 )

@@ -111,7 +111,7 @@ def test_the_real_engine_prints_the_path_and_nothing_else_on_stdout(
 @pytest.mark.parametrize(
     ("damage", "line"),
     [
-        (lambda folder: shutil.rmtree(folder), "is not a folder. A checkpoint has transformer/"),
+        (lambda folder: shutil.rmtree(folder), "does not exist. A checkpoint has transformer/"),
         (lambda folder: shutil.rmtree(folder / "vae"), "vae: the folder"),
         (lambda folder: (folder / "t5_text/state/_METADATA").write_text("{"), "t5_text: "),
         (lambda folder: (folder / "transformer/config.json").write_text("{}"), "clip_text gives"),

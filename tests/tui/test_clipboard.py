@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import os
 import shutil
 from base64 import b64decode
 from pathlib import Path
 
 import pytest
 
+from flux_tui.gallery import Gallery
 from flux_tui.terminal.clipboard import copy
+from tests.tui.driver import running
 from tests.tui.scripted import RealTmux, fake_tmux
 
 TEXT = "a lonely hill;\n\t\x1b[31m\N{SNOWMAN} 'quoted' \\"
@@ -69,3 +72,20 @@ def test_half_a_character_is_no_fault() -> None:
     written: list[str] = []
     copy("a\ud800b", written.append, {})
     assert osc52(written) == b"a?b"
+
+
+async def test_a_tmux_that_hangs_holds_nothing_up(
+    gallery: Gallery, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    os.mkfifo(tmp_path / "word")
+    monkeypatch.setattr("flux_tui.terminal.tmux.PATIENCE_S", 60.0)
+    for name, value in fake_tmux(tmp_path, f"read -r word < '{tmp_path}/word'").items():
+        monkeypatch.setenv(name, value)
+    async with running(gallery) as driver:
+        driver.app.copy_to_clipboard(TEXT, "Prompt")
+        await driver.press("x")
+        assert driver.screen.prompt.text == "x" and "copied" not in driver.status
+        with open(tmp_path / "word", "w") as word:
+            word.write("now\n")
+        await driver.until(lambda: driver.status == "Prompt copied with tmux load-buffer -w.")
+        assert driver.app.clipboard == TEXT

@@ -67,8 +67,6 @@ quit = ""
     }
     assert config.preset("quick") == {"num_steps": 4, "integrator": "heun"}
     assert config.keys == {"generate": "f5,ctrl+g", "quit": ""}
-    written = {"app.theme", "preview.max_fps", "keys.generate", "keys.quit"}
-    assert config.written == written | {f"defaults.{name}" for name in config.defaults}
 
 
 def test_paths_are_counted_from_the_file_or_from_home(file: Path, own_home: Path) -> None:
@@ -128,7 +126,6 @@ def test_a_fault_leaves_the_rest_of_the_file_in_force(file: Path) -> None:
         load_config(file)
     assert raised.value.config.app == AppOptions(sync=False)
     assert raised.value.config.presets == {"a": {"width": 16}, "odd": {}}
-    assert raised.value.config.written == {"app.sync"}
     assert str(file) in raised.value.hint
 
 
@@ -244,7 +241,6 @@ def test_every_line_of_the_template_is_valid_once_it_counts(file: Path) -> None:
     assert config.preview == PreviewOptions()
     assert set(config.defaults) == {field.name for field in FIELDS} | {"seed_use", "count"}
     assert config.presets and config.keys
-    assert {"app.theme", "preview.max_fps", "defaults.width"} <= config.written
 
 
 def test_every_option_is_told_with_what_it_takes() -> None:

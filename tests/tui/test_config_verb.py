@@ -63,3 +63,21 @@ def test_every_option_is_listed(capsys: pytest.CaptureFixture[str]) -> None:
     out = capsys.readouterr().out
     assert 'app.theme  (plain text; default "flux-dark")' in out and "defaults.num_steps" in out
     assert all(len(line) <= 120 for line in out.splitlines())
+
+
+def test_keys_that_clash_are_faults(path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    path.write_text('[keys]\ngenerate = "f6"\n')
+    assert tui_main.main(["config"]) == 1
+    err = capsys.readouterr().err
+    assert "generate: f6 is also the key of next-pane" in err and "other keys" in err
+
+
+def test_an_action_that_nobody_knows_leads_to_their_list(
+    path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.undo()
+    path.write_text('[keys]\npiant = "f5"\ngenrate = "f5"\n')
+    assert tui_main.main(["--config", str(path), "config"]) == 1
+    errors = [line for line in capsys.readouterr().err.splitlines() if line.startswith("error: ")]
+    assert errors[0].endswith("piant is unknown; expected an action's id, as 'flux-tui keys --list' has them.")
+    assert errors[1].endswith("did you mean generate?")

@@ -234,7 +234,7 @@ def test_an_unexpected_fault_comes_with_its_traceback_when_asked(
     engine.fault = ZeroDivisionError("by zero")
     assert generate("--verbose-loading", "--prompts", prompts) == 1
     out, err = capsys.readouterr()
-    assert "Traceback" in err and "error: unexpected ZeroDivisionError: by zero\n" in err
+    assert "Traceback" in err and "error: Something unexpected went wrong: ZeroDivisionError: by zero.\n" in err
     assert len(out.splitlines()) == 1
 
 

@@ -23,6 +23,7 @@ from flux_tui.glyphs import ASCII
 from flux_tui.widgets import picture_grid
 from flux_tui.widgets.history import EMPTY, History
 from tests.tui.fakes import gradient
+from tests.tui.pictures import saved_pictures
 from tests.tui.terminal import Terminal
 from tests.tui.test_cell_text import HOSTILE
 from tests.tui.test_loader import WatchedGallery
@@ -58,6 +59,9 @@ class Host(App[None]):
 
     def on_history_recalled(self, event: History.Recalled) -> None:
         self.news.append((event.what, seed_of(event.picture)))
+
+    def on_history_discarded(self, event: History.Discarded) -> None:
+        self.news.append(("discarded", seed_of(event.picture)))
 
     def on_history_starred(self, event: History.Starred) -> None:
         self.news.append(("starred" if event.starred else "not starred", seed_of(event.picture)))
@@ -95,7 +99,7 @@ def seed_of(picture: SavedPicture) -> int:
 
 @asynccontextmanager
 async def running(
-    gallery: Gallery | None,
+    gallery: Gallery,
     size: tuple[int, int] = (60, 14),
     *,
     listed: bool = True,
@@ -104,7 +108,7 @@ async def running(
     app = Host(history or History(gallery))
     async with app.run_test(size=size) as pilot:
         driver = Driver(app, pilot)
-        if gallery is not None and listed:
+        if listed:
             app.history.put_days(gallery.days())
             app.history.show_stars(gallery.starred)
             await driver.until(driver.has_read)
@@ -147,14 +151,21 @@ async def test_an_empty_history_says_what_comes_here_and_no_key_breaks_it(galler
         await driver.press("down", "up", "pagedown", "pageup", "end", "home", "l", "h", "enter", "a", "full_stop", "v")
         await driver.pilot.click(History, offset=(5, 2))
         assert driver.app.news == [] and driver.history.path is None
-        driver.history.add(gallery.newest())
-        driver.history.put([])
+        driver.history.add([])
         assert driver.lines()[0] == EMPTY
 
 
 @pytest.mark.parametrize(
     ("key", "news"),
-    [("enter", "opened"), ("a", "all"), ("p", "prompt"), ("S", "seed"), ("r", "remix"), ("d", "size")],
+    [
+        ("enter", "opened"),
+        ("a", "all"),
+        ("p", "prompt"),
+        ("S", "seed"),
+        ("r", "remix"),
+        ("d", "size"),
+        ("delete", "discarded"),
+    ],
 )
 async def test_each_key_asks_for_its_part_of_the_picture_under_the_cursor(filled: Gallery, key: str, news: str) -> None:
     async with running(filled) as driver:
@@ -293,7 +304,7 @@ async def test_a_star_is_shown_told_and_taken_away_again(filled: Gallery) -> Non
 
 
 async def test_starred_pictures_can_be_shown_alone(filled: Gallery) -> None:
-    for picture in filled.newest():
+    for picture in saved_pictures(filled):
         if seed_of(picture) in (3, 29):
             filled.star(picture.path)
     async with running(filled) as driver:
@@ -315,7 +326,7 @@ async def test_a_new_picture_is_under_the_cursor_unless_somebody_is_in_the_pane(
         await driver.until(lambda: not driver.history.has_focus)
         for seed, under in ((40, 40), (41, 40)):
             save(filled, seed)
-            driver.history.add(filled.newest(1))
+            driver.history.add(saved_pictures(filled)[:1])
             assert driver.history.picture and seed_of(driver.history.picture) == under
             driver.history.focus()
             await driver.until(lambda: driver.history.has_focus)
@@ -327,37 +338,33 @@ async def test_what_is_in_view_stays_there_when_pictures_come_and_go(filled: Gal
         await driver.press(*["pagedown"] * 2)
         await driver.until(driver.has_read)
         lines = driver.lines()
-        paths = save(filled, 50, count=3)
-        driver.history.add(filled.newest(3)[::-1])
+        save(filled, 50, count=3)
+        driver.history.add(saved_pictures(filled)[:3][::-1])
         assert driver.lines() == lines
-        driver.history.forget(paths[0])
-        assert driver.lines() == lines and driver.history.border_subtitle == "32"
-        assert driver.history.picture
-        driver.history.forget(driver.history.picture.path)
-        assert len(set(lines) - set(driver.lines())) == 1
+        path, place = driver.history.path, driver.history.place
+        assert path is not None
+        driver.history.forget(path)
+        assert len(set(lines) - set(driver.lines())) == 1 and driver.history.place == place
+        driver.history.show_again(path)
+        assert driver.history.path == path and driver.history.border_subtitle == "33"
+        assert len(set(lines) - set(driver.lines())) <= 1  # the picture is in view again
+        assert any(line.startswith(f"12:{path.name[2:4]}") for line in driver.lines())
 
 
 async def test_pictures_that_are_read_late_come_below_those_of_this_session(filled: Gallery) -> None:
     async with running(filled, listed=False) as driver:
-        driver.history.add(filled.newest(1))
-        driver.history.put_earlier(filled.newest())
+        driver.history.add(saved_pictures(filled)[:1])
         driver.history.put_days(filled.days())
-        assert driver.history.pictures == filled.newest()
-
-
-async def test_without_a_gallery_what_is_given_is_shown(filled: Gallery) -> None:
-    async with running(None) as driver:
-        driver.history.put(filled.newest(3))
-        await driver.press("v", "down", "enter")
-        assert driver.history.look_now == "rows"
-        assert driver.app.news == [("shown", 29), ("opened", 29)]
+        await driver.until(driver.has_read)
+        assert driver.history.border_subtitle == "30"
+        assert [line[-2:] for line in driver.lines()[1:4]] == ["30", "29", "28"]
 
 
 async def test_a_history_can_be_filled_before_it_is_on_the_screen(filled: Gallery) -> None:
     app = Host(History(filled))
-    app.history.put(filled.newest(2))
+    app.history.add(saved_pictures(filled)[:1])
     app.history.look = "rows"
-    app.history.show_stars({filled.newest()[0].path})
+    app.history.show_stars({saved_pictures(filled)[0].path})
     async with app.run_test(size=(60, 14)) as pilot:
         driver = Driver(app, pilot)
         await driver.until(lambda: driver.lines()[1].startswith("12:30★ hill number 30"))
@@ -437,7 +444,7 @@ async def test_a_gallery_that_vanishes_is_said_in_its_rows(filled: Gallery) -> N
 async def test_what_is_known_is_not_read_again(filled: Gallery) -> None:
     gallery = WatchedGallery(filled.root)
     async with running(gallery, size=(60, 22), listed=False) as driver:
-        driver.history.put(gallery.newest())
+        driver.history.add(saved_pictures(gallery)[::-1])
         gallery.opened.clear()
         await driver.press("pagedown", "end")
         await driver.until(lambda: any("▀" in line for line in driver.lines()))  # records come before thumbnails

@@ -13,10 +13,16 @@ SIZES = [
     (72, 22),
     (80, 22),
     (99, 40),
+    (100, 10),
+    (100, 15),
+    (100, 16),
     (100, 20),
+    (140, 10),
     (120, 38),
     (159, 50),
     (160, 30),
+    (200, 10),
+    (200, 16),
     (200, 58),
     (400, 100),
 ]
@@ -52,6 +58,12 @@ def test_a_small_screen_shows_one_pane_beside_the_picture() -> None:
     for pane in ("prompt", "settings", "queue", "history"):
         assert arrange(80, 22, pane).boxes.keys() == {"tabs", pane, "picture"}
     assert arrange(80, 22, "picture").boxes.keys() == {"tabs", "prompt", "picture"}
+
+
+@pytest.mark.parametrize("height", range(10, 24))
+@pytest.mark.parametrize("width", [72, 100, 140, 200])
+def test_a_picture_has_room_for_itself_and_the_words_below_it(width: int, height: int) -> None:
+    assert arrange(width, height).boxes["picture"].height >= 8
 
 
 def test_a_wide_screen_shows_all_panes_and_needs_no_tabs() -> None:

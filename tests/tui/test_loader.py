@@ -15,6 +15,7 @@ from flux_tui import loader as loader_module
 from flux_tui.gallery import Gallery
 from flux_tui.loader import FOREIGN, GONE, UNREADABLE, Found, Loader, RecordRead, ThumbnailDrawn
 from tests.tui.fakes import gradient
+from tests.tui.pictures import saved_pictures
 
 WAIT_S = 30.0
 
@@ -104,7 +105,7 @@ def test_pictures_wait_for_quiet_and_words_do_not(
 def test_a_record_is_what_the_file_says(watched: WatchedGallery, loader: Loader, inbox: Inbox) -> None:
     (path,) = save(watched, 1)
     loader.want([path])
-    assert inbox.until(1) == [RecordRead(path, watched.newest()[0])]
+    assert inbox.until(1) == [RecordRead(path, saved_pictures(watched)[0])]
 
 
 def test_only_the_latest_wish_counts(watched: WatchedGallery, loader: Loader, inbox: Inbox) -> None:

@@ -16,7 +16,18 @@ from tests.tui.terminal import Terminal
 from tests.tui.test_walls import ARRAYS, PICTURES, SCREEN, modules_after
 
 ROOT = Path(__file__).parents[2]
-VERBS = ("generate", "replay", "doctor", "keys", "config", "completion")
+VERBS = (
+    "generate",
+    "replay",
+    "pull",
+    "import",
+    "models",
+    "verify",
+    "doctor",
+    "keys",
+    "config",
+    "completion",
+)
 HEAVY = ARRAYS | SCREEN | PICTURES | {"rich", "shtab", "tomlkit", "sqlite3", "tokenizers"}
 
 

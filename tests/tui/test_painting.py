@@ -3,15 +3,18 @@
 from __future__ import annotations
 
 import threading
+from pathlib import Path
 
 import pytest
 
 from flux_engine.errors import CheckpointNotFound
+from flux_tui import machine
 from flux_tui.gallery import Gallery
 from flux_tui.terminal.abilities import Abilities
 from flux_tui.terminal.pacing import REQUEST, Pacer
 from tests.tui.driver import running
 from tests.tui.fakes import FakeEngine, fill_up_after, gradient
+from tests.tui.pictures import saved_pictures
 
 
 async def test_a_typed_prompt_becomes_a_saved_picture_that_is_shown_and_listed(gallery: Gallery) -> None:
@@ -23,7 +26,7 @@ async def test_a_typed_prompt_becomes_a_saved_picture_that_is_shown_and_listed(g
         (request,) = driver.engine.requests
         assert driver.engine.thread_names == ["flux-engine"]
         assert request.prompt == "a hill\n"
-        (saved,) = gallery.newest()
+        (saved,) = saved_pictures(gallery)
         assert saved.record.request == request
         await driver.until(lambda: driver.screen.history.pictures == [saved])
         assert driver.screen.stage.image == gradient(128, 128)
@@ -107,7 +110,7 @@ async def test_without_colours_pictures_are_drawn_all_the_same(
         await driver.press("x", "f5")
         await driver.done()
         await driver.until(lambda: driver.screen.stage.image == gradient(128, 128) and "@@" in driver.screen_text())
-        assert len(gallery.newest()) == 1
+        assert len(saved_pictures(gallery)) == 1
 
 
 async def test_how_far_the_weights_are_is_shown(gallery: Gallery) -> None:
@@ -147,7 +150,7 @@ async def test_a_cancel_is_said_at_once_and_acts_after_the_step(gallery: Gallery
         assert "cancelling" in driver.screen.stage.text
         engine.gate.release()
         await driver.done()
-        assert gallery.newest() == [] and driver.status.startswith("Cancelled.")
+        assert saved_pictures(gallery) == [] and driver.status.startswith("Cancelled.")
         await driver.until(lambda: "F9 Cancel" not in driver.screen_text())
 
 
@@ -171,7 +174,7 @@ async def test_escape_and_cut_in_the_editor_do_not_cancel(gallery: Gallery) -> N
         assert driver.screen.prompt.text == ""  # cut took the line
         engine.gate.release(20)
         await driver.done()
-        assert len(gallery.newest()) == 1
+        assert len(saved_pictures(gallery)) == 1
 
 
 async def test_ctrl_x_cancels_where_no_text_is_edited(gallery: Gallery) -> None:
@@ -183,7 +186,7 @@ async def test_ctrl_x_cancels_where_no_text_is_edited(gallery: Gallery) -> None:
         await driver.press("ctrl+x")
         engine.gate.release()
         await driver.done()
-        assert gallery.newest() == []
+        assert saved_pictures(gallery) == []
 
 
 async def test_an_empty_prompt_is_marked_and_asks_for_words(gallery: Gallery) -> None:
@@ -215,12 +218,17 @@ async def test_wrong_settings_are_marked_at_their_fields_and_the_first_is_focuse
         assert driver.engine.requests[0].guidance_scale == 3
 
 
-async def test_settings_that_contradict_each_other_are_said(gallery: Gallery) -> None:
+async def test_settings_that_contradict_each_other_are_said_at_the_field_and_not_painted(gallery: Gallery) -> None:
     async with running(gallery) as driver:
-        driver.put("timer", "linear")
+        shift = driver.screen.form.rows["sigma_shift"]
         driver.put("sigma_shift", "3")
+        driver.put("timer", "linear")
+        await driver.until(lambda: "Model's own only" in shift.fault)
         await driver.press("x", "f5")
-        assert "expected one of them" in driver.screen.stage.text and driver.engine.requests == []
+        await driver.until(lambda: shift.control.has_focus)
+        assert driver.engine.requests == []
+        driver.put("timer", "auto")
+        await driver.until(lambda: shift.fault == "")
 
 
 async def test_a_fault_is_shown_with_its_hint_and_the_app_goes_on(gallery: Gallery) -> None:
@@ -233,7 +241,7 @@ async def test_a_fault_is_shown_with_its_hint_and_the_app_goes_on(gallery: Galle
         assert driver.status.startswith("The picture was not painted.")
         await driver.press("f5")
         await driver.done()
-        assert driver.screen.stage.image is not None and len(gallery.newest()) == 1
+        assert driver.screen.stage.image is not None and len(saved_pictures(gallery)) == 1
 
 
 async def test_an_unexpected_fault_names_the_log(gallery: Gallery) -> None:
@@ -252,7 +260,7 @@ async def test_a_fault_is_still_said_when_the_next_picture_covers_the_stage(gall
         await driver.press("x", "f5", "f5")
         engine.gate.release(21)
         await driver.done()
-        assert len(gallery.newest()) == 1 and driver.screen.stage.image is not None
+        assert len(saved_pictures(gallery)) == 1 and driver.screen.stage.image is not None
         assert driver.notes == ["No [folder]. Name one."]
 
 
@@ -271,10 +279,11 @@ async def test_a_picture_that_cannot_be_saved_stays_on_show_and_those_before_it_
         assert driver.screen.stage.image == gradient(128, 128)
         assert driver.status == "Painted, but not saved."
         assert ["The disk is full" in note for note in driver.notes] == [True]
-        await driver.until(lambda: driver.screen.history.pictures == gallery.newest() and len(gallery.newest()) == 1)
+        (saved,) = saved_pictures(gallery)
+        await driver.until(lambda: driver.screen.history.pictures == [saved])
 
 
-async def test_a_long_fault_shows_its_hint_on_the_smallest_screen(gallery: Gallery) -> None:
+async def test_a_long_fault_shows_its_hint_on_a_small_screen(gallery: Gallery) -> None:
     fault = CheckpointNotFound("a very long reason " * 60, hint="Name another folder.")
     async with running(gallery, FakeEngine(fault=fault), size=(80, 24)) as driver:
         await driver.press("x", "f5")
@@ -320,3 +329,33 @@ async def test_the_status_line_says_where_things_stand(gallery: Gallery) -> None
         await driver.until(lambda: "fake 3.2/26 GB" in driver.screen_text())
         facts = " ".join(driver.screen.status.facts)
         assert "disk" in facts and "free" in facts and "memory" in facts
+
+
+async def test_a_disk_that_does_not_answer_holds_nothing_up(gallery: Gallery, monkeypatch: pytest.MonkeyPatch) -> None:
+    answers = threading.Event()
+
+    def hang(folder: Path) -> int:
+        assert answers.wait(60)
+        return 7_000_000_000
+
+    monkeypatch.setattr(machine, "free_disk_bytes", hang)
+    async with running(gallery) as driver:
+        await driver.press("x", "f5")
+        await driver.done()
+        await driver.until(lambda: driver.status.startswith("Saved "))
+        assert not any("disk" in fact for fact in driver.screen.status.facts)
+        answers.set()
+        await driver.until(lambda: "disk 7.0 GB free" in driver.screen.status.facts)
+
+
+async def test_on_a_small_screen_the_tab_counts_the_steps(gallery: Gallery) -> None:
+    engine = FakeEngine(gate=threading.Semaphore(0))
+    async with running(gallery, engine, size=(50, 20)) as driver:
+        assert engine.gate is not None
+        await driver.press("x", "f5")
+        await driver.until(lambda: "Picture 0/20" in driver.screen_text())
+        engine.gate.release(7)
+        await driver.until(lambda: "Picture 7/20" in driver.screen_text())
+        engine.gate.release(13)
+        await driver.done()
+        await driver.until(lambda: "Picture  Queue" in driver.screen_text())

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import asyncio
+import threading
 from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import asynccontextmanager
 from typing import Any
@@ -10,8 +12,9 @@ import pytest
 from rich.cells import cell_len
 from textual.app import App
 from textual.pilot import Pilot
-from textual.widgets import Input, OptionList
+from textual.widgets import Input, OptionList, Static
 
+from flux_tui.screens import picker
 from flux_tui.screens.picker import MAX_SHOWN, Picker
 
 NOTHING = object()
@@ -171,6 +174,37 @@ async def test_rows_are_cut_anew_when_the_terminal_grows_and_the_cursor_stays() 
 
         await pilot.press("enter")
         assert app.result == 2
+
+
+async def test_what_is_typed_before_the_rows_are_read_narrows_them_and_enter_takes_of_them() -> None:
+    rows: list[tuple[str, int]] = []
+    is_slow = threading.Event()
+
+    def read() -> None:
+        is_slow.wait(30)
+        rows.extend(FRUIT)
+
+    async with picking(rows, read=read) as (app, pilot):
+        await pilot.press("b", "l")
+        assert shown(app) == [] and app.screen.query_one(Input).value == "bl"
+        assert not app.screen.query_one("#picker-empty").display  # nobody knows yet
+        take = asyncio.create_task(app.screen.run_action("take"))
+        await pilot.pause()
+        assert app.result is NOTHING
+        is_slow.set()
+        await take
+        assert app.result == 4
+
+
+async def test_rows_that_cannot_be_read_are_said_and_the_way_out_is_open(monkeypatch: pytest.MonkeyPatch) -> None:
+    async def in_vain(function: Callable[[], object]) -> None:
+        raise TimeoutError
+
+    monkeypatch.setattr(picker, "off_thread", in_vain)
+    async with picking([], read=list) as (app, pilot):
+        assert str(app.screen.query_one("#picker-empty", Static).content) == "The disk does not answer."
+        await pilot.press("a", "enter", "escape")
+        assert app.result is None
 
 
 async def test_it_sends_nothing_while_nobody_types() -> None:

@@ -7,7 +7,8 @@ from textual.app import App, ComposeResult
 from textual.filter import Monochrome
 
 from flux_engine.request import RGBImage
-from flux_tui.widgets.picture_view import Canvas, PictureView
+from flux_tui.terminal.canvas import Canvas
+from flux_tui.widgets.picture_view import PictureView
 
 
 class PictureApp(App[None]):
@@ -41,3 +42,15 @@ async def test_signs_have_the_colours_of_the_pane_with_and_without_colour() -> N
         line = view.render_line(10)
         assert {segment.style for segment in line} == {view.rich_style}
         line.apply_filter(Monochrome(), view.background_colors[1])  # what NO_COLOR lays over everything
+
+
+async def test_signs_are_fullest_where_the_picture_is_bright_and_on_a_light_ground_where_it_is_dark() -> None:
+    view = PictureView(Canvas("text"))
+    app = PictureApp(view)
+    async with app.run_test(size=(40, 20)) as pilot:
+        view.show(RGBImage(2, 2, bytes([0, 0, 0, 255, 255, 255] * 2)))
+        for theme, row in (("textual-dark", " @"), ("textual-light", "@ "), ("textual-dark", " @")):
+            app.theme = theme
+            await pilot.pause()
+            line = "".join(segment.text for segment in view.render_line(10))
+            assert (line[1], line[38]) == tuple(row)

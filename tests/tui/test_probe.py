@@ -14,7 +14,7 @@ import pytest
 
 from flux_tui.terminal import probe as probing
 from flux_tui.terminal.abilities import Abilities, best_graphics, judge
-from flux_tui.terminal.answers import FENCE, Answers, read_answers
+from flux_tui.terminal.answers import FENCE, Answers, read_answers, text_in
 from flux_tui.terminal.colour import depth
 from flux_tui.terminal.probe import drain, probe
 from tests.tui.scripted import ScriptedTerminal, fake_tmux
@@ -325,3 +325,21 @@ def test_answers_and_keys_are_told_apart(heard: bytes, typed: bytes) -> None:
 
 def test_a_terminals_name_brings_no_control_characters() -> None:
     assert read_answers(b"\x1bP>|evil\x07\x9b31m\n" + b"x" * 500 + b"\x1b\\").name == ("evil31m" + "x" * 500)[:80]
+
+
+@pytest.mark.parametrize(
+    ("typed", "text"),
+    [
+        (b"a hill\r", "a hill\n"),
+        (b"two\r\nlines\n\tthree", "two\nlines\n\tthree"),
+        (b"\x1b[A\x1b[1;5D\x1b[15~\x1bOPup", "up"),
+        (b"\x1b[200~pasted\x1b[201~", "pasted"),
+        (b"wrng\x7f\x7fong\x08\x08\x08\x08\x08\x08right", "right"),
+        (b"\x1bd\x03\x07\x00d", "d"),
+        (b"\x1b]11;rgb:0000/0000/0000\x1b\\t\x1b]0;x\x07o", "to"),
+        ("h\u00fcgel \u4e18".encode() + b"\xe4\xb8", "h\u00fcgel \u4e18"),
+        (b"a\x1b", "a"),
+    ],
+)
+def test_of_keys_typed_early_the_text_is_kept(typed: bytes, text: str) -> None:
+    assert text_in(typed) == text

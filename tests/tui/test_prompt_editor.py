@@ -249,10 +249,17 @@ async def test_the_editor_sends_nothing_while_nobody_types() -> None:
         assert [editor.cursor_blink for editor in app.main.pane.query(PromptEditor)] == [False, False]
 
 
+def until_it_listens(terminal: Terminal) -> None:
+    """Until an "a" that was typed is there: before, Enter would be a new line, like all that comes too early."""
+    terminal.until(lambda: "Prompt" in terminal.text())
+    terminal.press("a")
+    terminal.until(lambda: "\N{BOX DRAWINGS LIGHT VERTICAL} a" in terminal.text())
+
+
 def test_a_real_terminal_pastes_breaks_lines_and_runs(tmp_path: Path) -> None:
     with Terminal([str(APP), str(tmp_path / "log")], ROOT) as terminal:
-        terminal.until(lambda: "Prompt" in terminal.text())
-        terminal.press("\x1b[200~one\ntwo\x1b[201~")
+        until_it_listens(terminal)
+        terminal.press("\x7f\x1b[200~one\ntwo\x1b[201~")
         terminal.press("\nthree\x1b[27;2;13~four five\x1b[1;3D\x1bdsix\r gone")
 
         terminal.until(lambda: "ran 1" in terminal.text() and "six gone" in terminal.text())
@@ -262,8 +269,8 @@ def test_a_real_terminal_pastes_breaks_lines_and_runs(tmp_path: Path) -> None:
 
 def test_keys_of_one_burst_reach_the_picker_that_the_first_one_opens(tmp_path: Path) -> None:
     with Terminal([str(APP), str(tmp_path / "log")], ROOT) as terminal:
-        terminal.until(lambda: "Prompt" in terminal.text())
-        terminal.press("a\x12house\r\r more")
+        until_it_listens(terminal)
+        terminal.press("\x12house\r\r more")
 
         terminal.until(lambda: "ran 1" in terminal.text() and "woods more" in terminal.text())
 

@@ -3,16 +3,21 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator
+import threading
+from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
+from functools import partial
 from pathlib import Path
 
 import pytest
+from textual import events
 from textual.pilot import Pilot
 from textual.visual import visualize
 
+from flux_tui.off_thread import off_thread
 from flux_tui.prompts import PromptHistory
 from flux_tui.tokens import Counts, CountsUnavailable
+from flux_tui.widgets import prompt_pane
 from flux_tui.widgets.prompt_editor import MAX_CHARACTERS
 from flux_tui.widgets.prompt_pane import PromptPane
 from tests.tui.prompt_app import PromptApp
@@ -28,6 +33,12 @@ async def showing(pane: PromptPane, size: tuple[int, int] = (46, 16)) -> AsyncIt
     async with app.run_test(size=size) as pilot:
         await pilot.pause()
         yield app, pilot
+
+
+async def until(pilot: Pilot[None], condition: Callable[[], object]) -> None:
+    async with asyncio.timeout(30):
+        while not condition():
+            await pilot.pause()
 
 
 def lines(app: PromptApp) -> list[str]:
@@ -242,14 +253,50 @@ async def test_the_history_is_walked_back_and_forth_and_gives_the_draft_back(
     history.add("the first")
     history.add("the second\nof two lines", "people")
     pane = PromptPane("a draft", "cars", history=history)
-    async with showing(pane) as (_, pilot):
+    async with showing(pane) as (app, pilot):
         seen = [(pane.text, pane.negative)]
         for key in (older, older, older, newer, newer, newer):
             await pilot.press(key)
+            await until(pilot, lambda: not app.keys_wait)
             seen.append((pane.text, pane.negative))
 
     draft, second, first = ("a draft", "cars"), ("the second\nof two lines", "people"), ("the first", "")
     assert seen == [draft, second, first, first, second, draft, draft]
+
+
+async def test_what_is_typed_while_a_slow_disk_is_read_goes_behind_the_prompt_that_it_brings(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(prompt_pane, "off_thread", partial(off_thread, patience_s=30))
+    history, answers = PromptHistory(tmp_path / "prompts.jsonl"), threading.Event()
+    history.add("the first")
+    read = history.entries
+    monkeypatch.setattr(history, "entries", lambda: read() if answers.wait(30) else [])
+    pane = PromptPane("a draft", history=history)
+    async with showing(pane) as (app, pilot):
+        for key in ("alt+up", "!"):
+            app.post_message(events.Key(key, key if key == "!" else None))
+        async with asyncio.timeout(30):
+            while not app.keys_wait:
+                await asyncio.sleep(0)
+        assert pane.text == "a draft"
+        answers.set()
+        await until(pilot, lambda: not app.keys_wait)
+        assert pane.text == "the first!"
+
+
+async def test_a_disk_that_does_not_answer_is_said_and_the_keys_go_on(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async def in_vain(function: Callable[[], object]) -> None:
+        raise TimeoutError
+
+    monkeypatch.setattr(prompt_pane, "off_thread", in_vain)
+    pane = PromptPane("a draft", history=PromptHistory(tmp_path / "prompts.jsonl"))
+    async with showing(pane) as (app, pilot):
+        await pilot.press("alt+up", "!")
+        await until(pilot, lambda: pane.text == "a draft!")
+        assert ["the disk does not answer" in note.message for note in app._notifications] == [True]
 
 
 async def test_without_a_history_its_keys_do_nothing() -> None:

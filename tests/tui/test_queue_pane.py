@@ -271,8 +271,26 @@ async def test_with_nobody_in_the_pane_the_first_row_stays_under_the_cursor() ->
         assert driver.pane.job is not None and driver.pane.job.id == 2
         driver.pane.focus()
         await driver.pilot.pause()
-        await driver.show([job(3, "running"), job(2, "done"), job(1, "done")])
+        await driver.show([job(9), job(2, "running"), job(3), job(1, "done")])
         assert driver.pane.job is not None and driver.pane.job.id == 2
+
+
+@pytest.mark.parametrize("end", ["done", "failed"])
+async def test_the_cursor_goes_from_what_was_painted_to_what_is_painted_next(end: JobState) -> None:
+    async with running() as driver:
+        await driver.show([job(1, "running"), job(2), job(3)])
+        for jobs in ([job(2), job(3), job(1, end)], [job(2, "running"), job(3), job(1, end)]):
+            await driver.show(jobs)
+            assert driver.pane.job == jobs[0]
+
+
+async def test_the_cursor_stays_on_a_job_that_was_cancelled_so_that_a_second_key_spares_the_next() -> None:
+    async with running() as driver:
+        await driver.show([job(1, "running"), job(2)])
+        await driver.show([job(1, "cancelling"), job(2)])
+        await driver.show([job(2, "running"), job(1, "cancelled")])
+        assert driver.pane.job == job(1, "cancelled")
+        assert await driver.asks("x") == []
 
 
 async def test_the_cursor_that_was_in_view_stays_in_view_and_a_view_that_was_scrolled_away_stays() -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 
@@ -10,7 +11,10 @@ from textual.app import App, ComposeResult
 from textual.pilot import Pilot
 from textual.widgets import Button, Static
 
+from flux_tui.gallery import Gallery
 from flux_tui.screens.quit import Answer, QuitScreen, outcome, question
+from tests.tui.driver import running
+from tests.tui.fakes import FakeEngine
 
 
 class Host(App[None]):
@@ -104,11 +108,41 @@ async def test_keys_that_answer_nothing_do_nothing() -> None:
 
 async def test_with_none_being_painted_there_is_nothing_to_finish() -> None:
     async with asked(doing="") as (app, pilot):
-        assert [str(button.label) for button in app.screen.query(Button)] == ["Stay", "Quit now"]
+        assert [str(button.label) for button in app.screen.query(Button) if button.display] == ["Stay", "Quit now"]
         assert "Finish" not in screen_text(app)
         await pilot.press("f")
         await pilot.pause()
         assert app.answers == []
+
+
+async def test_it_follows_what_goes_on_meanwhile() -> None:
+    async with asked() as (app, pilot):
+        screen = app.screen
+        assert isinstance(screen, QuitScreen)
+        screen.tell("step 8 of 20", 1)
+        await pilot.pause()
+        assert "(step 8 of 20) and 1 more" in screen_text(app)
+        await pilot.press("tab")
+        screen.tell("", 0)
+        await pilot.pause()
+        assert "Nothing is being painted any more: nothing is lost." in screen_text(app)
+        assert "Finish" not in screen_text(app) and app.focused is not None and app.focused.id == "stay"
+        await pilot.press("f", "q")
+        await pilot.pause()
+        assert app.answers == ["quit"]
+
+
+async def test_a_picture_that_is_saved_while_the_question_stands_is_no_longer_spoken_of(gallery: Gallery) -> None:
+    engine = FakeEngine(gate=threading.Semaphore(0))
+    async with running(gallery, engine) as driver:
+        await driver.press("x", "f5")
+        await driver.until(engine.started.is_set)
+        await driver.press("ctrl+q")
+        await driver.until(lambda: "A picture is being painted" in driver.screen_text())
+        engine.gate.release(1000)
+        await driver.until(lambda: "nothing is lost" in driver.screen_text())
+        await driver.press("enter")
+        await driver.until(lambda: driver.app.screen is driver.screen)
 
 
 @pytest.mark.parametrize("size", [(60, 12), (38, 14), (80, 24)])

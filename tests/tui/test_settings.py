@@ -8,7 +8,7 @@ import pytest
 
 from flux_engine.errors import RequestError
 from flux_engine.request import DEMO_DEFAULTS, FLUX_DEFAULTS, GenerationRequest
-from flux_tui.settings import FORM_FIELDS, model_of, parse_count, size_presets, snapped
+from flux_tui.settings import FORM_FIELDS, complete, fitting, model_of, parse_count, parse_form, size_presets, snapped
 
 
 def test_every_help_fits_the_status_line_of_the_smallest_screen() -> None:
@@ -48,3 +48,17 @@ def test_a_model_is_known_by_its_path_and_by_its_words_where_there_is_none(
     monkeypatch.chdir(here)
     here.rmdir()
     assert model_of(" models/x ") == "models/x"
+
+
+def test_a_form_without_faults_makes_a_request_and_every_fault_is_at_its_row() -> None:
+    values, count, faults = parse_form(complete({"count": "3", "num_steps": "7"}))
+    assert (GenerationRequest(prompt="p", **values).num_steps, count, faults) == (7, 3, {})
+    wrong = {"count": "0", "width": "100", "timer": "linear", "sigma_shift": "3"}
+    assert parse_form(complete(wrong))[2].keys() == {"count", "width", "sigma_shift"}
+    assert parse_form(complete({**wrong, "timer": "auto"}))[2].keys() == {"count", "width"}
+
+
+def test_texts_that_no_row_takes_are_left_out_and_a_seed_that_is_named_is_fixed() -> None:
+    odd = {"seed": "5", "timer": "sundial", "negative_prompt": "fog", "size": "128x128"}
+    assert fitting(odd) == {"seed": "5", "seed_use": "fixed"}
+    assert complete(odd)["timer"] == "auto" and complete({})["seed_use"] == "random"

@@ -95,6 +95,11 @@ def test_short_runs_are_written_out() -> None:
     assert len(decode(text)[2]) == 9
 
 
-def test_a_large_picture_is_scaled_into_its_room() -> None:
-    width, height, pixels = decode(sixels(gradient(200, 100), (50, 50)))
+@pytest.mark.parametrize("size", [(200, 100), (20, 10)])
+def test_a_picture_is_scaled_into_its_room(size: tuple[int, int]) -> None:
+    width, height, pixels = decode(sixels(gradient(*size), (50, 50)))
     assert (width, height, len(pixels)) == (50, 25, 1250)
+
+
+def test_a_picture_as_thin_as_a_thread_keeps_a_line_of_pixels() -> None:
+    assert decode(sixels(gradient(256, 1), (10, 20)))[:2] == (10, 1)

@@ -22,11 +22,12 @@ from textual.command import CommandList
 from flux_engine import series
 from flux_engine.errors import CheckpointNotFound
 from flux_engine.request import PicturesReady
+from flux_tui import machine
 from flux_tui.app import FluxApp
 from flux_tui.gallery import Gallery, SavedPicture
 from flux_tui.launch import Launch
 from flux_tui.progress import JobProgress
-from flux_tui.screens import news
+from flux_tui.screens import facts
 from flux_tui.terminal.pacing import SIZES, Pacer
 from flux_tui.tokens import Counts, TokenCounter
 from flux_tui.widgets import settings_form
@@ -59,8 +60,8 @@ def nothing_varies(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(JobProgress, "elapsed_s", lambda self, now_s: 7.0)
     monkeypatch.setattr(JobProgress, "left_s", lambda self, now_s, learned: 21.0)
     monkeypatch.setattr(JobProgress, "steps_per_second", 0.5)
-    monkeypatch.setattr(news, "memory_bytes", lambda: (8e9, 16e9))
-    monkeypatch.setattr(news, "free_disk_bytes", lambda folder: 212e9)
+    monkeypatch.setattr(facts, "memory_bytes", lambda: (8e9, 16e9))
+    monkeypatch.setattr(machine, "free_disk_bytes", lambda folder: 212e9)
     for module in (settings_form, series):
         monkeypatch.setattr(module, "random_seed", lambda: 1234567890)
     monkeypatch.setattr(Pacer, "may_draw", lambda self, now_s, *, last=False: True)
@@ -154,7 +155,7 @@ async def quitting(driver: Driver) -> None:
 async def palette(driver: Driver) -> None:
     await driver.press("ctrl+p", *"seed")
     # They come in batches, those of "se" before those of "seed".
-    await driver.until(lambda: driver.app.screen.query_one(CommandList).option_count == 2)
+    await driver.until(lambda: driver.app.screen.query_one(CommandList).option_count == 3)
 
 
 def pressing(*keys: str) -> Scene:
@@ -191,6 +192,7 @@ def staged(gallery: Gallery, size: str, **options: Any) -> AbstractAsyncContextM
 @pytest.mark.parametrize(("name", "size"), ALL)
 async def test_the_screen_says_what_it_said(gallery: Gallery, name: str, size: str) -> None:
     async with staged(gallery, size, launch=Launch(ascii=name.startswith("ascii"))) as driver:
+        await driver.until(lambda: "disk 212 GB free" in driver.screen.status.facts)  # a thread measures it
         await SCENES[name][0](driver)
         text = await settled(driver)
     differs = difference(FOLDER / f"{name}-{size}.txt", text)

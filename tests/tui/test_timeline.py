@@ -8,13 +8,21 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from flux_tui.gallery import Day
-from flux_tui.timeline import Grid, Spot, Timeline, in_days, near
+from flux_tui.timeline import Grid, Spot, Timeline, near
 
 ROOT = Path("/gallery")
 
 
 def paths(*names: str) -> list[Path]:
     return [ROOT / name for name in names]
+
+
+def in_days(paths: list[Path]) -> list[Day]:
+    """The same pictures in days; the order within a day stays."""
+    days: dict[Path, list[str]] = {}
+    for path in paths:
+        days.setdefault(path.parent, []).append(path.name)
+    return [Day(folder, names) for folder, names in days.items()]
 
 
 OLD = Timeline(in_days(paths("2025-01-02/d.png", "2025-01-02/c.png", "2025-01-01/b.png", "2025-01-01/a.png")))
@@ -63,6 +71,14 @@ def test_older_ones_come_below_and_those_that_are_here_stay_where_they_are() -> 
         "2025-01-01/a.png",
         "2024-12-31/z.png",
     )
+
+
+def test_one_that_comes_back_stands_where_it_stood() -> None:
+    names = [f"2025-01-0{day}/1200{second:02}-{n}-5.png" for day in (2, 1) for second in (9, 8) for n in (10, 9, 1)]
+    timeline = Timeline(in_days(paths(*names)))
+    for path in paths(*names):
+        assert list(timeline.without(path).with_again(path)) == list(timeline)
+        assert list(timeline.with_again(path)) == list(timeline)
 
 
 def test_some_can_be_taken_out_and_the_rest_closes_up() -> None:

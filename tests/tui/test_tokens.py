@@ -14,6 +14,7 @@ import pytest
 
 from flux_engine.tokenizers import CLIPTokenizer, T5Tokenizer
 from flux_tui.tokens import COUNTED_UP_TO, DEMO, PART_CHARACTERS, Counts, CountsUnavailable, TokenCounter
+from tests.foreign_files import TRANSFORMER, bfl_tensors, save_file
 from tests.tiny_tokenizers import AWKWARD_PROMPTS, write_clip, write_t5
 
 WAIT_S = 30.0
@@ -178,7 +179,20 @@ def test_a_damaged_checkpoint_is_a_reason_and_heals(
 
 
 def test_a_missing_folder_is_a_reason(counting: Counting, tmp_path: Path) -> None:
-    assert counting("a boat", tmp_path / "gone") == CountsUnavailable(f"{tmp_path / 'gone'} is not a folder.")
+    assert counting("a boat", tmp_path / "gone") == CountsUnavailable(f"{tmp_path / 'gone'} does not exist.")
+
+
+def test_a_model_in_a_single_file_has_its_tokenizers_beside_it(counting: Counting, tmp_path: Path) -> None:
+    file = tmp_path / "dev.safetensors"
+    save_file(bfl_tensors(TRANSFORMER), file)
+    write_clip(tmp_path / "tokenizer")
+    write_t5(tmp_path / "tokenizer_2")
+    dev = counting("a boat", file)
+    tensors = {name: array for name, array in bfl_tensors(TRANSFORMER).items() if "guidance_in" not in name}
+    save_file(tensors, tmp_path / "schnell.safetensors")
+    schnell = counting("a boat", tmp_path / "schnell.safetensors")
+    assert isinstance(dev, Counts) and isinstance(schnell, Counts)
+    assert (dev.t5_limit, schnell.t5_limit) == (512, 256)
 
 
 def test_a_fault_that_nobody_foresaw_does_not_end_the_counting(

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import gc
 import logging
 import threading
 import time
+import weakref
+from collections.abc import Callable, Iterator
 from dataclasses import replace
 from pathlib import Path
 from queue import SimpleQueue
@@ -12,7 +15,15 @@ from queue import SimpleQueue
 import pytest
 
 from flux_engine.errors import CheckpointNotFound
-from flux_engine.request import EngineStatus, GenerationRequest, LoadingProgress, PicturesReady, StageStarted, StepDone
+from flux_engine.request import (
+    EngineStatus,
+    Event,
+    GenerationRequest,
+    LoadingProgress,
+    PicturesReady,
+    StageStarted,
+    StepDone,
+)
 from flux_tui.gallery import Gallery
 from flux_tui.worker import (
     STARTING,
@@ -27,6 +38,7 @@ from flux_tui.worker import (
     Worker,
 )
 from tests.tui.fakes import FakeEngine, fill_up_after
+from tests.tui.pictures import saved_pictures
 
 REQUEST = GenerationRequest(prompt="a hill", width=16, height=16, num_steps=3)
 WAIT_S = 20.0
@@ -83,7 +95,7 @@ def test_a_job_tells_its_whole_story_in_order(desk: Desk, gate: threading.Semaph
     assert [event.step for event in events if isinstance(event, StepDone)] == [1, 2, 3]
     assert isinstance(events[-2], PicturesReady)
     saved = story[-1]
-    assert isinstance(saved, JobSaved) and list(saved.pictures) == gallery.newest()
+    assert isinstance(saved, JobSaved) and list(saved.pictures) == saved_pictures(gallery)
     assert saved.pictures[0].record.request == REQUEST
     assert desk.worker.stop(WAIT_S)
 
@@ -163,7 +175,7 @@ def test_a_known_fault_gives_its_message_and_hint_and_the_next_job_works(desk: D
 @pytest.mark.parametrize(
     ("fault", "message"),
     [
-        (ZeroDivisionError("by zero\nsecond line"), "Something unexpected went wrong: ZeroDivisionError: by zero"),
+        (ZeroDivisionError("by zero\nsecond line"), "Something unexpected went wrong: ZeroDivisionError: by zero."),
         (RuntimeError("RESOURCE_EXHAUSTED: Out of memory"), "There is not enough memory for this picture."),
         (MemoryError(), "There is not enough memory for this picture."),
     ],
@@ -201,7 +213,7 @@ def test_an_engine_that_cannot_be_made_is_said_and_tried_again(gallery: Gallery)
             heard = news.get(timeout=WAIT_S)
         assert isinstance(heard, expected)
         if isinstance(heard, JobFailed):
-            assert heard.message == "The engine could not be started: No module named 'jax'"
+            assert heard.message == "The engine could not be started: No module named 'jax'."
     assert worker.stop(WAIT_S)
 
 
@@ -236,7 +248,7 @@ def test_a_disk_that_fills_up_in_a_batch_gives_back_what_was_saved(
     news = desk.end()
     assert isinstance(news, JobUnsaved) and news.job.id == job.id
     assert "No space left on device" in news.message and "The disk is full" in news.hint
-    assert len(news.saved) == 2 and list(reversed(news.saved)) == gallery.newest()
+    assert len(news.saved) == 2 and list(reversed(news.saved)) == saved_pictures(gallery)
     assert desk.worker.stop(WAIT_S)
 
 
@@ -260,3 +272,38 @@ def test_stopping_does_not_wait_for_ever(desk: Desk, gate: threading.Semaphore) 
 def test_a_worker_that_never_worked_stops_at_once(desk: Desk) -> None:
     assert desk.worker.stop(0.0)
     assert desk.made == 0
+
+
+class Litter:
+    """An object in a circle, which only the collector can free."""
+
+    def __init__(self) -> None:
+        self.itself = self
+
+
+class LitteringEngine(FakeEngine):
+    """Leaves litter behind at every event, as tracing does."""
+
+    def generate(
+        self, request: GenerationRequest, watch: Callable[[LoadingProgress], None] = lambda progress: None
+    ) -> Iterator[Event]:
+        for event in super().generate(request, watch):
+            LEFT.append(weakref.ref(Litter()))
+            yield event
+
+
+LEFT: list[weakref.ref[Litter]] = []
+
+
+def test_what_the_collector_passes_over_is_no_garbage_of_the_jobs(gallery: Gallery) -> None:
+    gc.freeze()  # whatever other tests have loaded
+    desk = Desk(gallery, LitteringEngine())
+    before = gc.get_freeze_count()
+    for _ in range(5):
+        desk.worker.submit(REQUEST)
+        desk.end()
+    assert gc.get_freeze_count() > before
+    gc.collect()
+    assert not [litter for litter in LEFT if litter() is not None]
+    assert LEFT
+    assert desk.worker.stop(WAIT_S)

@@ -1,0 +1,224 @@
+"""What comes of the history's keys: its pictures are read and shown, put back into the panes, starred, copied.
+
+Files are read and written in threads. What stands on the stage is the easel's; what the cursor is on, the history's.
+"""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable
+from functools import partial
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from textual.timer import Timer
+
+from flux_engine.errors import FluxError
+from flux_engine.fields import texts_of
+from flux_engine.request import RGBImage
+from flux_tui import trash
+from flux_tui.gallery import SavedPicture
+from flux_tui.preview import read_image
+from flux_tui.settings import SEED_USE
+from flux_tui.widgets.history import What
+
+if TYPE_CHECKING:
+    from flux_tui.screens.main import MainScreen
+
+QUIET_S = 0.15  # a still is as much as the terminal can show: not one for each key of a cursor that runs down the list
+
+RECALLED: dict[What, str] = {
+    "all": "Put back: all. Undo: {settings-back} here, and in the prompt.",
+    "prompt": "Put back: the prompt. Undo: {editor-undo} in the prompt.",
+    "seed": "Put back: the seed. Undo: {settings-back}.",
+    "remix": "Put back: all but the seed. Undo: {settings-back} here, and in the prompt.",
+    "size": "Put back: width and height. Undo: {settings-back}.",
+}
+
+Move = Callable[[Path, Path], None]
+
+
+class Album:
+    """The pictures of the history, as far as the screen deals with them.
+
+    Args:
+        screen: whose panes they come into.
+    """
+
+    def __init__(self, screen: MainScreen) -> None:
+        self._screen = screen
+        self._wanted: SavedPicture | None = None  # to be read and shown
+        self._quiet: Timer | None = None
+        self._discarded: list[SavedPicture] = []
+        self._mover: threading.Thread | None = None
+        self._walked_to: Path | None = None  # until that picture is on show
+
+    @property
+    def _is_hidden(self) -> bool:
+        """Whether a picture that is being painted has precedence: it has, but where another was opened large."""
+        return self._screen.newsroom.is_painting and not self._screen.is_zoomed
+
+    # Showing
+
+    def show_soon(self, picture: SavedPicture) -> None:
+        """Show a picture that the cursor came to, once it rests there."""
+        self._stop_waiting()
+        if not self._is_hidden:
+            self._quiet = self._screen.set_timer(QUIET_S, partial(self.load, picture))
+
+    def open(self, picture: SavedPicture) -> None:
+        """Show a picture large, whatever is being painted."""
+        self._screen.zoom(True)
+        self.load(picture)
+
+    def walk(self, step: int) -> None:
+        """Show the picture so many places down the history; above the newest is the one being painted."""
+        shown, history = self._screen.easel.shown, self._screen.history
+        here = self._walked_to or (shown.path if shown else None)
+        if history.walk(here, step):
+            self._walked_to = history.path
+            self._screen.status.say(f"{history.place} of {history.count}.")
+        elif step < 0 and here and self._screen.newsroom.is_painting:
+            self.leave()
+        else:
+            self._screen.status.say("There is no newer picture." if step < 0 else "There is no older picture.")
+
+    def load(self, picture: SavedPicture) -> None:
+        """Read a picture's file and show it, unless another is chosen meanwhile."""
+        self._stop_waiting()
+        self._wanted = picture
+        self._screen.aside(self._load, picture)
+
+    def leave(self) -> None:
+        """What is being painted is to be seen again."""
+        self._stop_waiting()
+        self._wanted = self._walked_to = None
+        self._screen.easel.look_away()
+
+    def _stop_waiting(self) -> None:
+        if self._quiet is not None:
+            self._quiet.stop()
+
+    def _load(self, picture: SavedPicture) -> None:
+        try:
+            image: RGBImage | None = read_image(str(picture.path))
+        except (OSError, ValueError, SyntaxError):  # the last is Pillow's word for a PNG with a broken header
+            image = None
+        if picture is self._wanted:
+            self._screen.to_screen(self._show, image, picture)
+
+    def _show(self, image: RGBImage | None, picture: SavedPicture) -> None:
+        easel, stage = self._screen.easel, self._screen.stage
+        if picture is not self._wanted or self._is_hidden:
+            return
+        if picture.path == self._screen.history.path:  # the cursor may be further on already
+            self._walked_to = None if image else picture.path  # one that cannot be read is passed over by the next key
+        if image is None:
+            fault = "Not shown", f"{picture.path} cannot be read.", "Was it moved or deleted?"
+            if self._screen.newsroom.is_painting:
+                self._screen.status.say(f"{fault[1]} {fault[2]}", "$text-error")
+            else:
+                easel.words(partial(stage.say_fault, *fault))
+        elif self._screen.newsroom.is_painting:
+            easel.look(image, picture, f"{self._screen.key('leave-zoom')} shows the one being painted")
+            self._screen.newsroom.show_progress()
+        else:
+            easel.show(image, picture)
+
+    # The picture on show
+
+    def recall_shown(self, what: What) -> None:
+        """Put the request of the picture on show back, or a part of it."""
+        if picture := self._shown():
+            self.recall(picture, what)
+
+    def star_shown(self) -> None:
+        """Star the picture on show, or take its star away."""
+        if picture := self._shown():
+            self._screen.history.star(picture)
+
+    def discard_shown(self) -> None:
+        """Throw the picture on show away."""
+        if picture := self._shown():
+            self.discard(picture)
+
+    def copy_shown(self, what: str) -> None:
+        """Copy the path or the prompt of the picture on show."""
+        if picture := self._shown():
+            text = str(picture.path) if what == "path" else picture.record.request.prompt
+            self._screen.app.copy_to_clipboard(text, what.capitalize())  # type: ignore[call-arg]
+
+    def _shown(self) -> SavedPicture | None:
+        picture = self._screen.easel.shown
+        if picture is None:
+            self._screen.status.say("There is no saved picture on show.")
+        return picture
+
+    # What is put back, and what is kept
+
+    def recall(self, picture: SavedPicture, what: What) -> None:
+        """Put a picture's request into the panes, or a part of it."""
+        request, texts = picture.record.request, texts_of(picture.record.request)
+        prompt, form = self._screen.prompt, self._screen.form
+        match what:
+            case "all":
+                self._screen.put_back(request)
+            case "prompt":
+                prompt.put_back(request.prompt, request.negative_prompt or "")
+            case "seed":
+                form.put({"seed": texts["seed"], SEED_USE.name: "fixed"})
+            case "remix":
+                prompt.put_back(request.prompt, request.negative_prompt or "")
+                form.put({name: text for name, text in texts.items() if name != "seed"})
+            case "size":
+                form.put({name: texts[name] for name in ("width", "height")})
+        self._screen.status.say(self._screen.with_keys(RECALLED[what]))
+
+    def star(self, picture: SavedPicture, starred: bool) -> None:
+        """Keep a star that the history shows already, or that it is gone."""
+        name = f"{picture.day}/{picture.path.name}"
+        self._screen.status.say(f"{name} is starred." if starred else f"{name} has no star any more.")
+        self._screen.aside(self._keep_star, picture.path, starred)
+
+    def _keep_star(self, path: Path, starred: bool) -> None:
+        gallery = self._screen.gallery
+        try:
+            gallery.star(path, starred)
+        except FluxError as error:
+            self._screen.notify(f"{error} {error.hint}", title="Not starred", severity="error", markup=False)
+            self._screen.to_screen(self._screen.history.show_stars, gallery.starred)
+
+    def discard(self, picture: SavedPicture) -> None:
+        """Throw a picture away, and show the one that comes into its place."""
+        self._stop_waiting()
+        self._wanted = self._walked_to = None
+        self._discarded.append(picture)
+        name = f"{picture.day}/{picture.path.name}"
+        self._screen.status.say(f"{name} is in the trash. {self._screen.key('restore')} brings it back.")
+        self._screen.history.forget(picture.path)
+        if not self._screen.history.count and not self._screen.newsroom.is_painting:
+            self._screen.newsroom.welcome()
+        self._in_turn(trash.discard, picture)
+
+    def restore(self) -> None:
+        """Bring back what was thrown away last in this session."""
+        if not self._discarded:
+            self._screen.status.say("Nothing was thrown away in this session.")
+            return
+        picture = self._discarded.pop()
+        self._screen.status.say(f"{picture.day}/{picture.path.name} is back.")
+        self._in_turn(trash.restore, picture)
+
+    def _in_turn(self, move: Move, picture: SavedPicture) -> None:
+        self._mover = self._screen.aside(self._move, self._mover, move, picture)
+
+    def _move(self, before: threading.Thread | None, move: Move, picture: SavedPicture) -> None:
+        """Move a file, after those that were moved before; the history then shows what is there."""
+        if before is not None:
+            before.join()
+        try:
+            move(self._screen.gallery.root, picture.path)
+        except FluxError as error:
+            self._screen.notify(f"{error} {error.hint}", title="Not moved", severity="error", markup=False)
+        if picture.path.exists():
+            self._screen.to_screen(self._screen.history.show_again, picture.path)

@@ -1,0 +1,71 @@
+"""`flux-tui import` and `flux-tui verify`, on real checkpoints."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from flux_engine.loader import DEMO_CHECKPOINT
+from flux_tui import paths
+from flux_tui.__main__ import main
+from tests.foreign_files import TRANSFORMER, bfl_tensors, save_file, write_diffusers_folder, write_single_files
+
+
+def verified(checkpoint: Path, capsys: pytest.CaptureFixture[str]) -> tuple[int, list[dict[str, object]]]:
+    capsys.readouterr()
+    status = main(["verify", str(checkpoint), "--json"])
+    return status, [json.loads(line) for line in capsys.readouterr().out.splitlines()]
+
+
+def test_the_same_weights_have_the_same_hash_in_every_layout(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    write_diffusers_folder(tmp_path / "diffusers")
+    single = write_single_files(tmp_path / "files")
+    assert main(["import", str(single), str(tmp_path / "own")]) == 0
+    found = [verified(place, capsys) for place in (tmp_path / "diffusers", single, tmp_path / "own")]
+    assert [status for status, _ in found] == [0, 0, 0]
+    hashes = [{line["component"]: line["sha256"] for line in lines} for _, lines in found]
+    assert len(hashes[0]) == 4 and hashes[0] == hashes[1] == hashes[2]
+
+
+def test_the_demo_model_is_sound(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["verify", str(DEMO_CHECKPOINT)]) == 0
+    out = capsys.readouterr().out
+    assert out.count("sound") == 4 and "140 bfloat16" in out
+
+
+def test_numbers_that_are_none_are_counted(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    file = write_single_files(tmp_path)
+    tensors = bfl_tensors(TRANSFORMER)
+    tensors["img_in.bias"][:3] = np.nan
+    tensors["single_blocks.1.linear1.weight"][0, :2] = np.inf
+    save_file(tensors, file)
+    status, (transformer, *others) = verified(file, capsys)
+    assert status == 1
+    assert (transformer["nans"], transformer["infinities"], transformer["sound"]) == (3, 2, False)
+    assert all(line["sound"] for line in others)
+    assert main(["verify", str(file)]) == 1
+    assert "3 NaN and 2 infinite numbers" in capsys.readouterr().out
+
+
+def test_an_import_has_a_place_and_a_name_of_its_own(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    source = write_single_files(tmp_path)
+    assert main(["import", str(source), "--dtype", "bfloat16"]) == 0
+    assert capsys.readouterr().out == f"{paths.models_dir() / 'model'}\n"
+    _, lines = verified(paths.models_dir() / "model", capsys)
+    assert {name for line in lines for name in line["dtypes"]} == {"bfloat16"}
+
+
+@pytest.mark.parametrize("verb", ["import", "verify"])
+def test_what_is_no_checkpoint_is_told_in_one_line(
+    tmp_path: Path, verb: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (tmp_path / "model.safetensors").write_bytes(b"not one")
+    assert main([verb, str(tmp_path / "model.safetensors")]) == 1
+    captured = capsys.readouterr()
+    assert captured.out == ""
+    assert captured.err.count("\n") == 1 and "no whole safetensors file" in captured.err

@@ -1,0 +1,112 @@
+"""Pictures go to the trash and come back, on the disk and on the screen."""
+
+from __future__ import annotations
+
+import threading
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from flux_engine.errors import OutputError
+from flux_tui import trash
+from flux_tui.gallery import Gallery
+from tests.tui.driver import OLD, Driver, keep, running
+from tests.tui.fakes import FakeEngine
+from tests.tui.pictures import saved_pictures
+
+
+@pytest.fixture
+def old(gallery: Gallery) -> list[Path]:
+    """Pictures with the seeds 0 to 2, the newest first."""
+    return [keep(gallery, replace(OLD, seed=seed), day=seed + 1) for seed in range(3)][::-1]
+
+
+def shows(driver: Driver, seed: int) -> bool:
+    shown = driver.screen.easel.shown
+    return shown is not None and shown.record.request.seed == seed and f"seed {seed}" in driver.screen.stage.text
+
+
+def test_a_picture_goes_to_the_trash_and_comes_back_as_it_was(gallery: Gallery, old: list[Path]) -> None:
+    before = saved_pictures(gallery)
+    trash.discard(gallery.root, old[1])
+    assert saved_pictures(gallery) == [before[0], before[2]]
+    assert (gallery.root / ".trash" / old[1].parent.name / old[1].name).is_file()
+    trash.restore(gallery.root, old[1])
+    assert saved_pictures(gallery) == before
+
+
+def test_neither_way_overwrites_a_file_and_both_say_what_hinders_them(gallery: Gallery, old: list[Path]) -> None:
+    data = old[0].read_bytes()
+    trash.discard(gallery.root, old[0])
+    with pytest.raises(OutputError, match="could not be moved"):
+        trash.discard(gallery.root, old[0].with_name("120000-1-1.png"))
+    old[0].write_bytes(b"another")
+    for move in (trash.discard, trash.restore):
+        with pytest.raises(OutputError, match="was not moved"):
+            move(gallery.root, old[0])
+    assert old[0].read_bytes() == b"another"
+    assert (gallery.root / ".trash" / old[0].parent.name / old[0].name).read_bytes() == data
+
+
+@pytest.mark.parametrize("pane", ["history", "picture"])
+async def test_delete_shows_the_next_picture_and_u_brings_the_others_back(
+    gallery: Gallery, old: list[Path], pane: str
+) -> None:
+    async with running(gallery) as driver:
+        await driver.press("escape", "5", "home")
+        await driver.until(lambda: shows(driver, 2))
+        if pane == "picture":
+            await driver.press("enter")
+        await driver.press("delete")
+        await driver.until(lambda: shows(driver, 1) and not old[0].exists())
+        assert driver.status == f"{old[0].parent.name}/{old[0].name} is in the trash. u brings it back."
+        await driver.press("delete")
+        await driver.until(lambda: shows(driver, 0) and not old[1].exists())
+        assert driver.screen.history.count == 1
+        await driver.press("u", "u", "u")
+        await driver.until(lambda: shows(driver, 2) and all(path.exists() for path in old))
+        assert driver.status == "Nothing was thrown away in this session." and driver.screen.history.count == 3
+
+
+async def test_without_the_last_picture_the_stage_welcomes_again(gallery: Gallery) -> None:
+    path = keep(gallery)
+    async with running(gallery) as driver:
+        await driver.press("escape", "5", "home")
+        await driver.until(lambda: shows(driver, 77))
+        await driver.press("enter", "delete")
+        await driver.until(lambda: "press F5" in driver.screen.stage.text and not path.exists())
+        await driver.press("u")
+        await driver.until(lambda: shows(driver, 77))
+
+
+async def test_the_picture_that_was_just_painted_can_be_thrown_away_wherever_the_cursor_is(
+    gallery: Gallery, old: list[Path]
+) -> None:
+    async with running(gallery) as driver:
+        await driver.press("x", "escape", "5", "end", "f5")
+        await driver.done()
+        await driver.press("3", "delete")
+        await driver.until(lambda: [picture.path for picture in saved_pictures(gallery)] == old)
+        await driver.until(lambda: shows(driver, 2))
+
+
+async def test_what_is_painted_stays_on_the_stage_when_an_old_picture_goes(gallery: Gallery, old: list[Path]) -> None:
+    engine = FakeEngine(gate=threading.Semaphore(5))
+    async with running(gallery, engine, size=(80, 24)) as driver:
+        await driver.press("x", "f5")
+        await driver.until(lambda: "5/20" in driver.screen.stage.text and driver.screen.stage.image)
+        preview = driver.screen.stage.image
+        await driver.press("escape", "5", "delete")
+        await driver.until(lambda: not old[0].exists())
+        assert driver.screen.stage.image == preview
+
+
+async def test_a_picture_that_cannot_be_moved_is_listed_again_and_the_reason_said(
+    gallery: Gallery, old: list[Path]
+) -> None:
+    (gallery.root / ".trash").write_text("in the way")
+    async with running(gallery) as driver:
+        await driver.press("escape", "5", "home", "delete")
+        await driver.until(lambda: any("could not be moved" in note for note in driver.notes))
+        await driver.until(lambda: driver.screen.history.count == 3)
