@@ -30,7 +30,8 @@ from flux_tui.worker import (
 if TYPE_CHECKING:
     from flux_tui.screens.main import MainScreen
 
-TICK_S = 0.25  # progress is drawn at most 4 times a second: Textual drops no frame, a slow link would fall behind
+TICK_S = 0.25  # how often progress is drawn: Textual drops no frame, a slow link would fall behind
+SOON_S = 0.75 * TICK_S  # with a step, in one painting, where the last one is so long ago
 WRITE_S = 1.0  # the state is written so long after the latest change
 
 
@@ -53,6 +54,7 @@ class Newsroom:
         self._ticks: list[Timer] = []
         self._write: Timer | None = None
         self._was_busy = False
+        self._shown_at_s = 0.0
 
     def open(self) -> None:
         """The screen is there."""
@@ -140,6 +142,9 @@ class Newsroom:
             self._count_steps()
             if event.preview is not None:
                 self._screen.easel.preview(event.preview, last=event.step == event.num_steps)
+            if time.monotonic() - self._shown_at_s > SOON_S:
+                self.show_progress()
+                self._ticks[0].reset()
         elif isinstance(event, StageStarted):
             self.show_progress()
 
@@ -154,7 +159,8 @@ class Newsroom:
             running = self._queue.running
             cancelling = running is not None and running.state == "cancelling"
             learned = self._session.state.expected_s
-            self._screen.stage.show_progress(self._progress, time.monotonic(), learned, cancelling=cancelling)
+            self._shown_at_s = time.monotonic()
+            self._screen.stage.show_progress(self._progress, self._shown_at_s, learned, cancelling=cancelling)
 
     def _end(self, news: JobSaved | JobUnsaved | JobFailed | JobCancelled) -> None:
         now_s = time.monotonic()

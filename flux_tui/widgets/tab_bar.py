@@ -77,7 +77,8 @@ class TabBar(Horizontal):
         names = next(fitting, INITIAL)
         for pane, tab in self.tabs.items():
             tab.display = pane in self._offered
-            tab.write(self._text(pane, names), chosen=pane == self._chosen)
+            if tab.display:
+                tab.write(self._text(pane, names), chosen=pane == self._chosen)
 
     def _width(self, names: Mapping[Pane, str]) -> int:
         return sum(len(self._text(pane, names)) + 2 for pane in self._offered)
@@ -113,10 +114,10 @@ class _Tab(Static):
         self._pane = pane
 
     def write(self, text: str, *, chosen: bool) -> None:
-        """Show a name; repaints only what is new."""
+        """Show a name; repaints only what is new, and lays out anew only what has another width."""
         self.set_class(chosen, "-chosen")
         if text != self.content:
-            self.update(text)
+            self.update(text, layout=len(text) != len(str(self.content)))
 
     def on_click(self, event: events.Click) -> None:
         event.stop()
