@@ -1,7 +1,7 @@
 """A line of half-blocks in true colour whose escape codes are joined at once.
 
-A cell takes a fifth of a microsecond; with a style of its own it takes 14, in Rich and Textual, and leaves eight objects
-to the collector.
+A cell takes a fifth of a microsecond; with a style of its own it takes 14, in Rich and Textual, and leaves eight
+objects to the collector.
 """
 
 from __future__ import annotations
