@@ -8,7 +8,9 @@ for JAX. This module knows no widget.
 from __future__ import annotations
 
 import contextlib
+import ctypes
 import gc
+import importlib.util
 import logging
 import os
 import sys
@@ -48,6 +50,18 @@ def set_aside() -> None:
     gc.freeze()
 
 
+def _open_library() -> None:
+    """Map JAX's library into the process ahead of its import, which would hold Python's lock meanwhile, for 0.1 s.
+
+    A function that ctypes calls does without the lock. Where this fails, the import is as it always was.
+    """
+    with contextlib.suppress(Exception):
+        package = importlib.util.find_spec("jaxlib")
+        for folder in (package and package.submodule_search_locations) or ():
+            for library in Path(folder).glob("libjax_common.so"):
+                ctypes.CDLL(None).dlopen(os.fsencode(library), os.RTLD_NOW)
+
+
 def _yield_to_the_screen() -> None:
     """Let the screen's thread go first; the threads that XLA starts from this one do as it does."""
     if sys.platform == "linux":  # elsewhere it would be the whole process
@@ -60,6 +74,7 @@ def default_engine() -> EngineLike:
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
     sys.setswitchinterval(0.001)  # tracing is pure Python: 1 ms instead of 5 keeps the screen's keys quick
     gc.disable()
+    _open_library()
     try:
         from flux_engine.engine import Engine
     finally:

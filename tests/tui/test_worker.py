@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import gc
 import logging
+import subprocess
+import sys
 import threading
 import time
 import weakref
@@ -307,3 +309,17 @@ def test_what_the_collector_passes_over_is_no_garbage_of_the_jobs(gallery: Galle
     assert not [litter for litter in LEFT if litter() is not None]
     assert LEFT
     assert desk.worker.stop(WAIT_S)
+
+
+def test_the_library_of_jax_is_there_before_its_import() -> None:
+    code = """
+import sys
+from flux_tui.worker import _open_library
+_open_library()
+assert "jaxlib" not in sys.modules
+print("libjax_common.so" in open("/proc/self/maps").read())
+import jax
+print(jax.numpy.ones(3).sum())
+"""
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout.split() == ["True", "3.0"]
