@@ -50,6 +50,16 @@ def set_aside() -> None:
     gc.freeze()
 
 
+def _mind_the_collector(event: Event) -> None:
+    """Stop it from a stage's beginning to its first step: what is traced and compiled lives, and is no garbage."""
+    if isinstance(event, StageStarted):
+        set_aside()
+        gc.disable()
+    elif isinstance(event, StepDone) and event.step == 1:
+        set_aside()
+        gc.enable()
+
+
 def _open_library() -> None:
     """Map JAX's library into the process ahead of its import, which would hold Python's lock meanwhile, for 0.1 s.
 
@@ -75,6 +85,7 @@ def default_engine() -> EngineLike:
     sys.setswitchinterval(0.001)  # tracing is pure Python: 1 ms instead of 5 keeps the screen's keys quick
     gc.disable()
     _open_library()
+    importlib.import_module("PIL.Image")  # else the screen's thread would import it for the first preview
     try:
         from flux_engine.engine import Engine
     finally:
@@ -232,14 +243,14 @@ class Worker:
         try:
             for event in events:
                 watch(event)
-                if isinstance(event, StageStarted) or (isinstance(event, StepDone) and event.step == 1):
-                    set_aside()
+                _mind_the_collector(event)
                 if isinstance(event, PicturesReady):
                     watch(StageStarted("saving"))
                     return self._gallery.save(event)
                 if isinstance(event, StageStarted):
                     self._report_status()
         finally:
+            gc.enable()
             if isinstance(events, Generator):
                 events.close()
         raise RuntimeError("the engine ended without a picture")
