@@ -50,9 +50,12 @@ class Driver:
 
     async def until(self, condition: Callable[[], object]) -> None:
         """Let the app go on until something is true."""
-        async with asyncio.timeout(WAIT_S):
-            while not condition():
-                await self.pilot.pause()
+        try:
+            async with asyncio.timeout(WAIT_S):
+                while not condition():
+                    await self.pilot.pause()
+        except TimeoutError:
+            raise AssertionError(f"it never came:\n{self.screen_text()}") from None
 
     async def done(self) -> None:
         """Until the worker has nothing left and the screen knows."""

@@ -206,7 +206,7 @@ async def test_a_picture_that_is_gone_is_said_and_passed_over(gallery: Gallery, 
         await driver.until(lambda: on_show(driver, COUNT - 1) and driver.screen.history.count == COUNT)
         old[1].unlink()
         await driver.press("enter", "down")
-        await driver.until(lambda: "cannot be read" in driver.screen_text())
+        await driver.until(lambda: "Not shown" in driver.screen_text())
         await driver.press("down")
         await driver.until(lambda: on_show(driver, COUNT - 3))
 
