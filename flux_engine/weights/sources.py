@@ -83,8 +83,12 @@ def open_checkpoint(path: Path) -> Checkpoint:
         WeightsMismatch: a file holds tensors that no network has, or its shapes contradict its config.json.
         UnsupportedVariant: a relative of FLUX.1 that cannot be run yet.
     """
-    if not path.exists():
-        raise CheckpointNotFound(f"{path} does not exist.", hint=LAYOUT_HINT)
+    try:
+        path.stat()
+    except FileNotFoundError:
+        raise CheckpointNotFound(f"{path} does not exist.", hint=LAYOUT_HINT) from None
+    except OSError as error:  # a loop of links, a folder that is closed to this user
+        raise _unreadable(path, error) from error
     folder = path if path.is_dir() else path.parent
     named = {} if path.is_dir() else _in_file(path)
     if not path.is_dir() and not named:
@@ -164,7 +168,11 @@ class _Loose:
 
     def _open_all(self) -> None:
         assert self._found is not None
-        for file in sorted(file for file in self._folder.iterdir() if file.suffix in FILE_ENDINGS):
+        try:
+            files = sorted(file for file in self._folder.iterdir() if file.suffix in FILE_ENDINGS)
+        except OSError as error:
+            raise _unreadable(self._folder, error) from error
+        for file in files:
             try:
                 size, parts = file.stat().st_size, _in_file(file)
             except (CheckpointError, OSError) as error:
@@ -173,6 +181,11 @@ class _Loose:
             for component, part in parts.items():
                 if component not in self._found or self._found[component][0] < size:
                     self._found[component] = size, part
+
+
+def _unreadable(place: Path, error: OSError) -> CheckpointNotFound:
+    reason = error.strerror or str(error)
+    return CheckpointNotFound(f"{place} cannot be read: {reason}.", hint="Check its name and permissions.")
 
 
 def _in_file(file: Path) -> dict[Component, Part]:

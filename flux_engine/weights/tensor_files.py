@@ -138,10 +138,19 @@ def _gguf_tensor(file: Path, reader: Any, tensor: Any) -> Tensor:
     before = reader.get_field(f"comfy.gguf.orig_shape.{tensor.name}")  # what had more axes than a block format takes
     if before is not None:
         shape = tuple(int(before.parts[index][0]) for index in before.data)
+    if not tensor.n_elements:
+        raise ValueError(f"{tensor.name} has no numbers")
     if math.prod(shape) != tensor.n_elements:
         raise ValueError(f"{tensor.name} has {tensor.n_elements} numbers for the shape {shape}")
     stored_shape, kind = tensor.data.shape, tensor.tensor_type
     read_stored = _reader(file, tensor.data.dtype, stored_shape, int(tensor.data_offset))
     if tensor.data.dtype != np.uint8:
         return Tensor(shape, tensor.data.dtype, file, lambda: read_stored().reshape(shape))
-    return Tensor(shape, np.dtype(np.float32), file, lambda: gguf.quants.dequantize(read_stored(), kind).reshape(shape))
+
+    def read() -> np.ndarray:
+        try:
+            return gguf.quants.dequantize(read_stored(), kind).reshape(shape)
+        except (ValueError, NotImplementedError) as error:
+            raise CheckpointCorrupt(f"{file}: {tensor.name} is no {kind.name} ({error}).", hint=DAMAGED_HINT) from error
+
+    return Tensor(shape, np.dtype(np.float32), file, read)

@@ -15,7 +15,7 @@ import ml_dtypes
 import numpy as np
 import pytest
 from flax import nnx
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from flux_engine import FluxModelLoader
@@ -272,7 +272,7 @@ def test_what_is_not_beside_a_file_is_named(tmp_path: Path) -> None:
         open_checkpoint(file)
 
 
-def test_a_loop_of_links_and_a_closed_folder_are_told(tmp_path: Path) -> None:
+def test_a_loop_of_links_is_told(tmp_path: Path) -> None:
     write_diffusers_folder(tmp_path)
     file = tmp_path / "vae" / "diffusion_pytorch_model.safetensors"
     file.unlink()
@@ -281,7 +281,23 @@ def test_a_loop_of_links_and_a_closed_folder_are_told(tmp_path: Path) -> None:
         open_checkpoint(tmp_path)
 
 
+def test_a_loop_of_links_in_a_folders_place_is_told(tmp_path: Path) -> None:
+    os.symlink(tmp_path / "loop", tmp_path / "loop")
+    with pytest.raises(CheckpointNotFound, match="loop cannot be read: Too many levels of symbolic links"):
+        open_checkpoint(tmp_path / "loop")
+
+
+def test_a_folder_that_may_not_be_read_is_told(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def closed(folder: Path) -> list[Path]:
+        raise PermissionError(13, "Permission denied", str(folder))
+
+    monkeypatch.setattr(Path, "iterdir", closed)  # the tests may run as root, for whom nothing is closed
+    with pytest.raises(CheckpointNotFound, match="cannot be read: Permission denied"):
+        open_checkpoint(tmp_path)
+
+
 @settings(max_examples=400, deadline=None)
+@example(changes=[(0.21875, 0)], cut=1.0)  # a GGUF tensor without numbers
 @given(changes=st.lists(st.tuples(st.floats(0, 1), st.integers(0, 255)), min_size=1, max_size=8), cut=st.floats(0, 1))
 @pytest.mark.parametrize("suffix", ["safetensors", "gguf"])
 def test_no_damage_to_a_file_ends_in_anything_but_a_fault_that_is_told(
