@@ -13,6 +13,7 @@ A stage that has nothing to do (a model already loaded) is not announced; pictur
 from __future__ import annotations
 
 import math
+import re
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from numbers import Integral, Real
@@ -31,6 +32,7 @@ MAX_SIZE_PX = 8192
 MAX_STEPS = 1000
 MAX_BATCH = 64
 MAX_SEED = 2**32 - 1
+MAX_LORA_STRENGTH = 10
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -53,6 +55,38 @@ def defaults_for(checkpoint_dir: str | None) -> RequestDefaults:
 
 
 @dataclass(frozen=True, kw_only=True)
+class LoraUse:
+    """A LoRA for a picture.
+
+    Args:
+        file: where it lies.
+        strength: how much of it is added, -10 to 10; 1 is as it was trained, 0 nothing.
+        sha256: of the file, in lower-case hex; "" for whatever is there. A file that has another one is refused.
+
+    Raises:
+        RequestError: any value is out of range.
+    """
+
+    file: str
+    strength: float = 1.0
+    sha256: str = ""
+
+    def __post_init__(self) -> None:
+        if not isinstance(self.file, str) or not self.file:
+            raise RequestError(f"A LoRA's file is {self.file!r}; expected a path.")
+        if not is_number(self.strength) or abs(self.strength) > MAX_LORA_STRENGTH:
+            raise RequestError(
+                f"The strength of {self.file} is {self.strength!r}; expected a number from -{MAX_LORA_STRENGTH} to"
+                f" {MAX_LORA_STRENGTH}."
+            )
+        object.__setattr__(self, "strength", float(self.strength))
+        if not isinstance(self.sha256, str) or not re.fullmatch("([0-9a-f]{64})?", self.sha256):
+            raise RequestError(
+                f"The hash of {self.file} is {self.sha256!r}; expected 64 hexadecimal digits in lower case."
+            )
+
+
+@dataclass(frozen=True, kw_only=True)
 class GenerationRequest:
     """Everything that decides a picture.
 
@@ -72,6 +106,10 @@ class GenerationRequest:
         noise: "jax", or "torch" for the numbers PyTorch's CPU generator draws from the same seed.
         dtype: what the networks compute in; "auto" takes the faster one of this device.
         checkpoint_dir: an Orbax checkpoint folder; None is the demo model.
+        loras: applied all together.
+        lora_fuse: add them to the weights themselves, which takes no memory and no time in a step, but a reading of
+            the model for every change of a strength; else they are computed beside the weights.
+        lora_lenient: warn of what a LoRA has and the model has not, instead of refusing it.
 
     Raises:
         RequestError: any value is out of range.
@@ -92,6 +130,9 @@ class GenerationRequest:
     noise: Noise = "jax"
     dtype: DType = "auto"
     checkpoint_dir: str | None = None
+    loras: tuple[LoraUse, ...] = ()
+    lora_fuse: bool = False
+    lora_lenient: bool = False
 
     def __post_init__(self) -> None:
         check_prompts(self.prompt, self.negative_prompt)
@@ -105,6 +146,10 @@ class GenerationRequest:
         check_timer(self.timer, self.sigma_shift)
         check_choice("noise", self.noise, get_args(Noise))
         check_choice("dtype", self.dtype, get_args(DType))
+        object.__setattr__(self, "loras", _loras(self.loras))
+        for name in ("lora_fuse", "lora_lenient"):
+            if not isinstance(getattr(self, name), bool):
+                raise RequestError(f"{name} is {getattr(self, name)!r}; expected true or false.")
         for kind, names in (
             (int, ("width", "height", "num_steps", "seed", "batch_size")),
             (float, ("guidance_scale", "true_cfg_scale", "sigma_shift")),
@@ -112,6 +157,20 @@ class GenerationRequest:
             for name in names:  # NumPy's numbers become Python's: a request is written as JSON
                 if (value := getattr(self, name)) is not None:
                     object.__setattr__(self, name, kind(value))
+
+
+def _loras(given: object) -> tuple[LoraUse, ...]:
+    """The LoRAs, each of another file; what JSON has made of them is made a LoraUse again."""
+    try:
+        loras = tuple(LoraUse(**lora) if isinstance(lora, dict) else lora for lora in given)  # type: ignore[attr-defined]
+    except TypeError:
+        loras = (None,)
+    if not all(isinstance(lora, LoraUse) for lora in loras):
+        raise RequestError(f"loras is {given!r}; expected a tuple of LoraUse.")
+    files = [lora.file for lora in loras]
+    if len(set(files)) < len(files):
+        raise RequestError(f"loras is {given!r}; expected each file once.", hint="Add the strengths up.")
+    return loras
 
 
 def check_prompts(prompt: str, negative_prompt: str | None) -> None:

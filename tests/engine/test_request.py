@@ -23,6 +23,7 @@ from flux_engine.request import (
     DType,
     GenerationRequest,
     Integrator,
+    LoraUse,
     Noise,
     RGBImage,
     Timer,
@@ -48,6 +49,15 @@ possible = {
     "noise": st.sampled_from(get_args(Noise)),
     "dtype": st.sampled_from(get_args(DType)),
     "checkpoint_dir": st.none() | st.just("/models/flux"),
+    "loras": st.lists(
+        st.builds(
+            LoraUse, file=texts.filter(bool), strength=st.floats(-10, 10), sha256=st.sampled_from(["", "0f" * 32])
+        ),
+        max_size=3,
+        unique_by=lambda lora: lora.file,
+    ).map(tuple),
+    "lora_fuse": st.booleans(),
+    "lora_lenient": st.booleans(),
 }
 not_finite = st.sampled_from([math.inf, -math.inf, math.nan])
 no_number = st.sampled_from([None, True, "4", [4], 10**400])
@@ -72,6 +82,9 @@ impossible = {
     "timer": st.text().filter(lambda name: name not in get_args(Timer)) | no_number,
     "noise": st.text().filter(lambda name: name not in get_args(Noise)) | no_number,
     "dtype": st.text().filter(lambda name: name not in get_args(DType)) | no_number,
+    "loras": st.sampled_from([None, 1, "a.safetensors", ("a.safetensors",), (LoraUse(file="a"),) * 2]),
+    "lora_fuse": st.sampled_from([None, 1, "yes"]),
+    "lora_lenient": st.sampled_from([None, 0, "no"]),
 }
 a_fault = st.sampled_from(sorted(impossible)).flatmap(lambda name: st.tuples(st.just(name), impossible[name]))
 
@@ -146,3 +159,19 @@ def test_defaults_are_the_models_own_and_possible() -> None:
 def test_a_picture_whose_bytes_are_not_its_size_is_refused(size: int) -> None:
     with pytest.raises(ValueError, match=f"got {size} bytes; expected 3 x 2 x 3"):
         RGBImage(3, 2, bytes(size))
+
+
+@pytest.mark.parametrize(
+    ("values", "message"),
+    [
+        ({"file": ""}, "A LoRA's file is ''; expected a path."),
+        ({"file": 3}, "A LoRA's file is 3; expected a path."),
+        ({"file": "a", "strength": 10.5}, "The strength of a is 10.5; expected a number from -10 to 10."),
+        ({"file": "a", "strength": math.nan}, "The strength of a is nan; expected a number from -10 to 10."),
+        ({"file": "a", "sha256": "0F"}, "The hash of a is '0F'; expected 64 hexadecimal digits in lower case."),
+    ],
+)
+def test_an_impossible_lora_is_refused(values: dict[str, Any], message: str) -> None:
+    with pytest.raises(RequestError) as caught:
+        LoraUse(**values)
+    assert str(caught.value) == message
