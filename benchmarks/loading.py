@@ -1,14 +1,14 @@
 """Seconds per GB that a transformer takes from the disk to the device, in each layout, beside `cat` and diffusers.
 
-All take turns, each in a process of its own, on files of random weights that the system has in its cache. Seconds are
-those of the reading itself, without the imports. diffusers is measured where the `parity` extra is installed.
+All take turns, each in a process of its own and right after `cat` of the same files, of random weights that the system
+has in its cache. A process reads twice, and the second time counts: the first one compiles, and imports what it needs.
+diffusers is measured where the `parity` extra is installed.
 """
 
 from __future__ import annotations
 
 import importlib.util
 import json
-import shutil
 import subprocess
 import sys
 import tempfile
@@ -22,32 +22,38 @@ import ml_dtypes
 import numpy as np
 
 from benchmarks.figures import Figure, parser, quantile, report
+from benchmarks.synthetic import beside, bfl_shapes, random_tensors
 from flux_engine.configs import TransformerConfig
-from flux_engine.loader import DEMO_CHECKPOINT
 from flux_engine.weights.importing import import_checkpoint
 from tests.foreign_files import as_scaled_fp8, save_file, write_gguf
 
-WIDTH, MLP, TEXT = 1536, 6144, 4096  # 0.48 GB in bfloat16
+WIDTH, TEXT = 1536, 4096  # 0.66 GB in bfloat16
+MLP = 4 * WIDTH
 BLOCKS = {"double_blocks": 2, "single_blocks": 4}
 OURS = """
-import sys, time, json
+import sys, time
 from pathlib import Path
 import jax, jax.numpy as jnp
 from flux_engine.weights.checkpoint import load_network
 from flux_engine.weights.sources import open_checkpoint
-jax.block_until_ready(jax.device_put(jnp.zeros(3)))
-started_s = time.perf_counter()
-weights = open_checkpoint(Path(sys.argv[1])).parts["transformer"].open()
-load_network(weights, device=jax.devices()[0], dtype=jnp.bfloat16, param_dtype=jnp.bfloat16)
-print(time.perf_counter() - started_s)
+for _ in range(2):
+    started_s, network = time.perf_counter(), None
+    weights = open_checkpoint(Path(sys.argv[1])).parts["transformer"].open()
+    network = load_network(weights, device=jax.devices()[0], dtype=jnp.bfloat16, param_dtype=jnp.bfloat16)
+    jax.block_until_ready(network)
+    seconds = time.perf_counter() - started_s
+print(seconds)
 """
 THEIRS = """
 import sys, time, torch
 from diffusers import FluxTransformer2DModel
-started_s = time.perf_counter()
-model = FluxTransformer2DModel.from_pretrained(sys.argv[1], subfolder="transformer", torch_dtype=torch.bfloat16)
-copies = [tensor.detach().clone() for tensor in model.parameters()]  # else the file is only mapped
-print(time.perf_counter() - started_s)
+for _ in range(2):
+    model, copies = None, None
+    started_s = time.perf_counter()
+    model = FluxTransformer2DModel.from_pretrained(sys.argv[1], subfolder="transformer", torch_dtype=torch.bfloat16)
+    copies = [tensor.detach().clone() for tensor in model.parameters()]  # else the file is only mapped
+    seconds = time.perf_counter() - started_s
+print(seconds)
 """
 
 
@@ -56,45 +62,47 @@ def main() -> int:
     arguments.add_argument("--rounds", type=int, default=5, metavar="N", help="how often each is loaded")
     options = arguments.parse_args()
     with tempfile.TemporaryDirectory(prefix="flux-loading-") as folder:
-        files, runs = _prepared(Path(folder))
-        for run in runs.values():  # the first one compiles
-            run()
-        seconds: dict[str, list[float]] = {name: [] for name in runs}
+        places = _prepared(Path(folder))
+        runs = {name: (place, _timed(OURS, place)) for name, place in places.items()}
+        if importlib.util.find_spec("diffusers"):
+            folder_of_both = places["diffusers folder, bf16"]
+            runs["diffusers itself, bf16"] = folder_of_both, _timed(THEIRS, folder_of_both)
+        cats: dict[str, list[float]] = {name: [] for name in runs}
+        loads: dict[str, list[float]] = {name: [] for name in runs}
         for _ in range(options.rounds):
-            for name, run in runs.items():
-                seconds[name].append(run())
-        figures = [_figure(name, seconds[name], files[name]) for name in runs]
-    return report("Loading a transformer: seconds per GB of the file", figures, as_json=options.json)
+            for name, (place, run) in runs.items():
+                cats[name].append(_cat(_files_of(place)))
+                loads[name].append(run())
+        figures = [
+            _figure(name, loads[name], cats[name], sum(file.stat().st_size for file in _files_of(place)))
+            for name, (place, _) in runs.items()
+        ]
+    return report("Loading a transformer: seconds per GB of its files", figures, as_json=options.json)
 
 
-def _prepared(folder: Path) -> tuple[dict[str, int], dict[str, Callable[[], float]]]:
-    """Bytes of each layout's transformer, and what loads it and says how many seconds that took."""
-    tensors = _bfl_tensors()
+def _prepared(folder: Path) -> dict[str, Path]:
+    """Where the transformer lies in each layout."""
+    tensors = random_tensors(bfl_shapes(WIDTH, *BLOCKS.values(), text=TEXT))
     bf16 = {name: array.astype(ml_dtypes.bfloat16) for name, array in tensors.items()}
-    places = {name: _beside(folder / name) for name in ("bf16", "fp8_scaled", "GGUF Q8_0", "diffusers")}
-    save_file(bf16, places["bf16"] / "model.safetensors")
-    save_file(as_scaled_fp8(tensors), places["fp8_scaled"] / "model.safetensors")
-    write_gguf(places["GGUF Q8_0"] / "model.gguf", tensors, gguf.GGMLQuantizationType.Q8_0)
-    _write_diffusers(places["diffusers"] / "transformer", bf16)
-    import_checkpoint(places["bf16"] / "model.safetensors", folder / "own")
-    loaded = {
-        "own layout, bf16": (OURS, folder / "own"),
-        "diffusers folder, bf16": (OURS, places["diffusers"]),
-        "single file, bf16": (OURS, places["bf16"] / "model.safetensors"),
-        "single file, fp8_scaled": (OURS, places["fp8_scaled"] / "model.safetensors"),
-        "GGUF Q8_0": (OURS, places["GGUF Q8_0"] / "model.gguf"),
-    }
-    if importlib.util.find_spec("diffusers"):
-        loaded["diffusers itself, bf16"] = THEIRS, places["diffusers"]
-    runs = {name: _timed(code, place) for name, (code, place) in loaded.items()}
-    sizes = {name: _bytes_of(place) for name, (_, place) in loaded.items()}
-    cat = places["bf16"] / "model.safetensors"
-    return {"cat": _bytes_of(cat), **sizes}, {"cat": lambda: _cat(cat), **runs}
+    files = {name: beside(folder / name) / "model.safetensors" for name in ("bf16", "fp8", "fp8_scaled", "GGUF Q8_0")}
+    save_file(bf16, files["bf16"])
+    save_file({name: array.astype(ml_dtypes.float8_e4m3fn) for name, array in tensors.items()}, files["fp8"])
+    save_file(as_scaled_fp8(tensors), files["fp8_scaled"])
+    files["GGUF Q8_0"] = files["GGUF Q8_0"].with_suffix(".gguf")
+    write_gguf(files["GGUF Q8_0"], tensors, gguf.GGMLQuantizationType.Q8_0)
+    _write_diffusers(beside(folder / "diffusers") / "transformer", bf16)
+    own = {f"own layout, {name}": folder / f"own {name}" for name in ("bf16", "int8", "fp8")}
+    for name, place in own.items():
+        dtype = name.rpartition(" ")[2]
+        import_checkpoint(files["bf16"], place, dtype=None if dtype == "bf16" else dtype)
+    singles = {f"single file, {name}": file for name, file in files.items()}
+    return {**own, "diffusers folder, bf16": folder / "diffusers", **singles}
 
 
-def _figure(name: str, seconds: list[float], size: int) -> Figure:
-    per_gb = [each / size * 1e9 for each in seconds]
-    return Figure(name, {"n": len(per_gb), "p50": median(per_gb), "p90": quantile(per_gb, 0.9), "GB": size / 1e9})
+def _figure(name: str, loads: list[float], cats: list[float], size: int) -> Figure:
+    per_gb, cat = ([seconds / size * 1e9 for seconds in each] for each in (loads, cats))
+    values = {"n": len(per_gb), "p50": median(per_gb), "p90": quantile(per_gb, 0.9), "cat p50": median(cat)}
+    return Figure(name, {**values, "GB": size / 1e9})
 
 
 def _timed(code: str, place: Path) -> Callable[[], float]:
@@ -105,58 +113,14 @@ def _timed(code: str, place: Path) -> Callable[[], float]:
     return run
 
 
-def _cat(file: Path) -> float:
+def _cat(files: list[Path]) -> float:
     started_s = time.perf_counter()
-    subprocess.run(["cat", str(file)], check=True, stdout=subprocess.DEVNULL)
+    subprocess.run(["cat", *map(str, files)], check=True, stdout=subprocess.DEVNULL)
     return time.perf_counter() - started_s
 
 
-def _beside(folder: Path) -> Path:
-    """A folder with the demo model's other networks; the transformer is not checked against them."""
-    folder.mkdir()
-    for name in ("vae", "clip_text", "t5_text", "tokenizer", "tokenizer_2"):
-        shutil.copytree(DEMO_CHECKPOINT / name, folder / name)
-    return folder
-
-
-def _bytes_of(place: Path) -> int:
-    if place.is_file():
-        return place.stat().st_size
-    return sum(file.stat().st_size for file in (place / "transformer").rglob("*") if file.is_file())
-
-
-def _bfl_tensors() -> dict[str, np.ndarray]:
-    """Random weights under Black Forest Labs' names."""
-    head = 128
-    linears = {"img_in": (WIDTH, 64), "txt_in": (WIDTH, TEXT)}
-    for name, read in (("time", 256), ("guidance", 256), ("vector", 768)):
-        linears |= {f"{name}_in.in_layer": (WIDTH, read), f"{name}_in.out_layer": (WIDTH, WIDTH)}
-    norms = []
-    for block in range(BLOCKS["double_blocks"]):
-        for stream in (f"double_blocks.{block}.img", f"double_blocks.{block}.txt"):
-            linears |= {
-                f"{stream}_mod.lin": (6 * WIDTH, WIDTH),
-                f"{stream}_attn.qkv": (3 * WIDTH, WIDTH),
-                f"{stream}_attn.proj": (WIDTH, WIDTH),
-                f"{stream}_mlp.0": (MLP, WIDTH),
-                f"{stream}_mlp.2": (WIDTH, MLP),
-            }
-            norms += [f"{stream}_attn.norm.{name}_norm.scale" for name in ("query", "key")]
-    for block in range(BLOCKS["single_blocks"]):
-        name = f"single_blocks.{block}"
-        linears |= {
-            f"{name}.linear1": (3 * WIDTH + MLP, WIDTH),
-            f"{name}.linear2": (WIDTH, WIDTH + MLP),
-            f"{name}.modulation.lin": (3 * WIDTH, WIDTH),
-        }
-        norms += [f"{name}.norm.{part}_norm.scale" for part in ("query", "key")]
-    linears |= {"final_layer.linear": (64, WIDTH), "final_layer.adaLN_modulation.1": (2 * WIDTH, WIDTH)}
-    random = np.random.default_rng(0)
-    tensors = {norm: np.ones(head, np.float32) for norm in norms}
-    for name, (out, read) in linears.items():
-        tensors[f"{name}.weight"] = random.standard_normal((out, read), np.float32) / 50
-        tensors[f"{name}.bias"] = np.zeros(out, np.float32)
-    return tensors
+def _files_of(place: Path) -> list[Path]:
+    return [place] if place.is_file() else [file for file in (place / "transformer").rglob("*") if file.is_file()]
 
 
 def _write_diffusers(folder: Path, tensors: Mapping[str, np.ndarray]) -> None:

@@ -6,6 +6,7 @@ Results go to stdout, progress to stderr, faults to both the exit status and std
 from __future__ import annotations
 
 import json
+import math
 import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -18,22 +19,25 @@ from flux_engine.display import Stdout, say
 from flux_engine.errors import FluxError, unexpected
 
 if TYPE_CHECKING:
+    from flux_engine.weights.sides import Compared
     from flux_engine.weights.verifying import Verified
 
-DTYPES = ("stored", "float32", "bfloat16")
+Watch = Callable[[str, float], None]
+_TABLE = "{:<12} {:<24} {:>10} {:>10}  {}"
+DTYPES = ("stored", "float32", "bfloat16", "int8", "fp8")
 
 
 def import_to(source: Path, destination: Path, dtype: str) -> int:
     """Write the checkpoint at `source` to `destination`; the exit status.
 
     Args:
-        dtype: one of DTYPES; "stored" keeps each leaf's own.
+        dtype: one of DTYPES; "stored" keeps each leaf's own, where it has at least 16 bits.
     """
 
     def work() -> int:
         from flux_engine.weights.importing import import_checkpoint
 
-        with _progress_on_stderr() as watch:
+        with _progress_on_stderr() as (watch, _):
             import_checkpoint(source, destination, dtype=None if dtype == "stored" else dtype, watch=watch)
         Stdout().write(str(destination).encode())
         return DONE
@@ -70,25 +74,63 @@ def describe(checkpoint: Path) -> int:
     return _status_of(work)
 
 
-def verify(checkpoint: Path, *, as_json: bool) -> int:
-    """Say of each network of a checkpoint what it holds and whether it is sound; the exit status."""
+def verify(checkpoint: Path, *, as_json: bool, compare: bool = True) -> int:
+    """Say of each network of a checkpoint what it holds and whether it is sound; the exit status.
+
+    Args:
+        compare: run a sound one beside the reference as well, where that is installed.
+    """
 
     def work() -> int:
         from flux_engine.weights.verifying import verify_checkpoint
 
         stdout, sound = Stdout(), True
-        with _progress_on_stderr() as watch:
+        with _progress_on_stderr() as (watch, clear):
             for found in verify_checkpoint(checkpoint, watch):
+                clear()
                 sound = sound and found.is_sound
                 stdout.write(*(line.encode() for line in (_json_lines if as_json else _text_lines)(found)))
-        return DONE if sound else FAILED
+        agrees = not (sound and compare) or _compare(checkpoint, stdout, as_json)
+        return DONE if sound and agrees else FAILED
 
     return _status_of(work)
 
 
+def _compare(checkpoint: Path, stdout: Stdout, as_json: bool) -> bool:
+    """Whether the networks compute what the reference computes; also where that cannot be told."""
+    from flux_engine.weights.comparing import NotCompared, compare_checkpoint
+
+    agrees, header = True, [] if as_json else [_TABLE.format("network", "module", "difference", "relative", "")]
+    with _progress_on_stderr() as (watch, clear):
+        for row in compare_checkpoint(checkpoint, lambda component, done: watch(f"comparing {component}", done)):
+            clear()
+            if isinstance(row, NotCompared):
+                say(f"Not compared with diffusers: {row.reason}.")
+                continue
+            agrees = agrees and row.agrees
+            line = _json_row(row) if as_json else _row(row)
+            stdout.write(*(text.rstrip().encode() for text in (*header, line)))
+            header = []
+    return agrees
+
+
+def _json_row(row: Compared) -> str:
+    fields = asdict(row)
+    fields |= {key: None for key in ("difference", "relative") if not math.isfinite(fields[key])}  # JSON has no NaN
+    return json.dumps({"event": "compared", **fields, "agrees": row.agrees})
+
+
+def _row(row: Compared) -> str:
+    verdict = "agrees" if row.agrees else f"DIFFERS by more than {row.bound:.0e}"
+    return _TABLE.format(row.component, row.module, f"{row.difference:.1e}", f"{row.relative:.1e}", verdict)
+
+
 @contextmanager
-def _progress_on_stderr() -> Iterator[Callable[[str, float], None]]:
-    """What is told of progress: a bar on a terminal, a line for each thing elsewhere."""
+def _progress_on_stderr() -> Iterator[tuple[Watch, Callable[[], None]]]:
+    """What is told of progress, and what takes a bar away before something else is said.
+
+    A bar on a terminal, a line for each thing elsewhere.
+    """
     if not sys.stderr.isatty():
         said: list[str] = []
 
@@ -97,15 +139,23 @@ def _progress_on_stderr() -> Iterator[Callable[[str, float], None]]:
                 said.append(what)
                 say(what)
 
-        yield say_once
+        yield say_once, lambda: None
         return
     from rich.console import Console
     from rich.progress import BarColumn, Progress, TaskProgressColumn, TextColumn, TimeRemainingColumn
 
     columns = TextColumn("{task.description:<21}"), BarColumn(bar_width=24), TaskProgressColumn(), TimeRemainingColumn()
-    with Progress(*columns, console=Console(stderr=True), transient=True) as progress:
-        task = progress.add_task("", total=1.0)
-        yield lambda what, fraction: progress.update(task, description=what, completed=fraction)
+    progress = Progress(*columns, console=Console(stderr=True), transient=True)
+    task = progress.add_task("", total=1.0)
+
+    def draw(what: str, fraction: float) -> None:
+        progress.start()
+        progress.update(task, description=what, completed=fraction)
+
+    try:
+        yield draw, progress.stop
+    finally:
+        progress.stop()
 
 
 def _text_lines(found: Verified) -> Iterator[str]:

@@ -8,10 +8,10 @@ CLIP follows transformers' fast tokenizer (NFC; old slow ones run ftfy first, so
 
 from __future__ import annotations
 
-import json
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -20,11 +20,24 @@ import sentencepiece
 from tokenizers import AddedToken, Regex, Tokenizer, models, normalizers, pre_tokenizers
 
 from flux_engine.errors import TokenizerError
+from flux_engine.tokenizer_files import (
+    HOMES,
+    WHOLE,
+    added_tokens,
+    existing,
+    how_to_get,
+    is_there,
+    model_max_length,
+    only_whole,
+    read_json,
+    token_text,
+)
 
 BOS, EOS = "<|startoftext|>", "<|endoftext|>"
 END_OF_WORD = "</w>"
-UNLIMITED = 10**6  # transformers writes a model_max_length of 1e30 for "not said"
 SCHNELL_T5_LENGTH = 256
+T5_IDS = {"eos": 1, "pad": 0}  # where the files do not say them
+Words = Callable[[str], list[int]]
 CLIP_WORDS = r"<\|startoftext\|>|<\|endoftext\|>|'s|'t|'re|'ve|'m|'ll|'d|\p{L}+|\p{N}|[^\s\p{L}\p{N}]+"
 
 
@@ -54,7 +67,7 @@ class CLIPTokenizer:
 
     @classmethod
     def from_dir(cls, path: Path, *, max_length: int | None = None) -> CLIPTokenizer:
-        """Read `vocab.json`, `merges.txt` and `tokenizer_config.json`.
+        """Read `vocab.json` and `merges.txt`, or else `tokenizer.json`; and `tokenizer_config.json`.
 
         Args:
             path: the folder, a checkpoint's `tokenizer/`.
@@ -63,39 +76,22 @@ class CLIPTokenizer:
         Raises:
             TokenizerError: a file is missing or unreadable, or a special token is not in the vocabulary.
         """
-        files = [_existing(path / name) for name in ("vocab.json", "merges.txt")]
-        config = _read_json(path / "tokenizer_config.json")
-        eos_text = _token_text(config, "eos_token", EOS)
+        whole = only_whole(path, "vocab.json")
+        config = read_json(path / "tokenizer_config.json")
+        eos = token_text(config, "eos_token", EOS)
         texts = {
-            "bos_token": _token_text(config, "bos_token", BOS),
-            "eos_token": eos_text,
-            "pad_token": _token_text(config, "pad_token", eos_text),
+            "bos_token": token_text(config, "bos_token", BOS),
+            "eos_token": eos,
+            "pad_token": token_text(config, "pad_token", eos),
         }
-        unk = _token_text(config, "unk_token", EOS)
-        try:
-            model = models.BPE.from_file(*map(str, files), unk_token=unk, end_of_word_suffix=END_OF_WORD)
-        except Exception as error:  # the Rust reader raises plain Exception
-            raise TokenizerError(
-                f"{path}: vocab.json and merges.txt are not a BPE vocabulary ({error}).",
-                hint="Fetch the tokenizer folder again.",
-            ) from error
-        bpe = Tokenizer(model)
-        bpe.normalizer = clip_normalizer()
-        bpe.pre_tokenizer = clip_pre_tokenizer()
-        ids: dict[str, int] = {}
-        for name, text in texts.items():
-            id = bpe.token_to_id(text)
-            if id is None:
-                raise TokenizerError(
-                    f"{path}: {name} {text!r} is not in vocab.json.", hint="Check tokenizer_config.json."
-                )
-            ids[name] = id
+        bpe = whole or _bpe(path, token_text(config, "unk_token", EOS))
+        ids = {name: _special_id(bpe, path, name, text) for name, text in texts.items()}
         # A special token typed in the prompt is that token; it is looked for before the prompt is normalised.
-        declared = _added_tokens(path, config)
-        for text in dict.fromkeys(texts.values()):
+        declared = added_tokens(path, config)
+        for text in () if whole else dict.fromkeys(texts.values()):
             _, flags = declared.get(text, (None, {}))
             bpe.add_special_tokens([AddedToken(text, special=True, normalized=flags.get("normalized", False))])
-        length = _model_max_length(path, config, 77) if max_length is None else max_length
+        length = model_max_length(path, config, 77) if max_length is None else max_length
         return cls(bpe, bos=ids["bos_token"], eos=ids["eos_token"], pad=ids["pad_token"], max_length=length)
 
     @property
@@ -111,30 +107,25 @@ class CLIPTokenizer:
         return _rows([[self.bos, *self._words(text)] for text in texts], self.eos, self.pad, self.max_length)
 
     def _words(self, text: str) -> list[int]:
-        return self._bpe.encode(text, add_special_tokens=False).ids
+        return _ids(self._bpe, text)
 
 
 class T5Tokenizer:
-    """SentencePiece unigram as T5 uses it: pieces `</s>` padding. Reference: transformers `tokenization_t5.py`."""
+    """SentencePiece unigram as T5 uses it: pieces `</s>` padding. Reference: transformers `tokenization_t5.py`.
 
-    def __init__(
-        self,
-        pieces: sentencepiece.SentencePieceProcessor,
-        *,
-        eos: int = 1,
-        pad: int = 0,
-        max_length: int = 512,
-        special: Mapping[str, int] | None = None,
-    ) -> None:
-        self._pieces = pieces
-        self._special = {pieces.IdToPiece(id): id for id in (pad, eos, pieces.unk_id())} | dict(special or {})
-        self._split = re.compile(f"({'|'.join(map(re.escape, self._special))})").split
+    Attributes:
+        vocab_size: of its files; the network's table may be longer (T5 pads it with sentinels to 32128).
+    """
+
+    def __init__(self, words: Words, *, vocab_size: int, eos: int = 1, pad: int = 0, max_length: int = 512) -> None:
+        self._words = words
+        self.vocab_size = vocab_size
         self.eos, self.pad = eos, pad
         self.max_length = _checked_length(max_length, least=1)
 
     @classmethod
     def from_dir(cls, path: Path, *, max_length: int | None = None) -> T5Tokenizer:
-        """Read `spiece.model` and `tokenizer_config.json`.
+        """Read `spiece.model`, or else `tokenizer.json`; and `tokenizer_config.json`.
 
         Args:
             path: the folder, a checkpoint's `tokenizer_2/`.
@@ -143,24 +134,10 @@ class T5Tokenizer:
         Raises:
             TokenizerError: a file is missing or unreadable.
         """
-        file = _existing(path / "spiece.model")
-        config = _read_json(path / "tokenizer_config.json")
-        pieces = sentencepiece.SentencePieceProcessor()
-        try:
-            pieces.LoadFromSerializedProto(file.read_bytes())
-            eos, pad = (_piece_id(pieces, config, name, default) for name, default in (("eos", 1), ("pad", 0)))
-        except (RuntimeError, OSError) as error:
-            raise TokenizerError(
-                f"{file} is not a SentencePiece model ({error}).", hint="Fetch the tokenizer_2 folder again."
-            ) from error
-        special = {text: id for text, (id, _) in _added_tokens(path, config).items()}
-        length = _model_max_length(path, config, 512) if max_length is None else max_length
-        return cls(pieces, eos=eos, pad=pad, max_length=length, special=special)
-
-    @property
-    def vocab_size(self) -> int:
-        """Pieces in the model; the network's table may be longer (T5 pads it with sentinels to 32128)."""
-        return self._pieces.GetPieceSize()
+        whole = only_whole(path, "spiece.model")
+        words, vocab_size, ids = _from_pieces(path) if whole is None else _from_whole(whole, path)
+        length = model_max_length(path, read_json(path / "tokenizer_config.json"), 512)
+        return cls(words, vocab_size=vocab_size, max_length=length if max_length is None else max_length, **ids)
 
     def count(self, text: str) -> int:
         """Tokens that `text` needs, with its end."""
@@ -169,13 +146,6 @@ class T5Tokenizer:
     def encode(self, texts: Sequence[str]) -> Encoded:
         """Ids of each text: cut on the right, the end token always kept, padded."""
         return _rows([self._words(text) for text in texts], self.eos, self.pad, self.max_length)
-
-    def _words(self, text: str) -> list[int]:
-        """Ids of `text`; a special token in it, such as `</s>` or `<extra_id_0>`, is one id."""
-        ids: list[int] = []
-        for part in self._split(text):
-            ids += [self._special[part]] if part in self._special else self._pieces.EncodeAsIds(part)
-        return ids
 
 
 def load_tokenizers(checkpoint_dir: Path, *, guidance_embeds: bool) -> tuple[CLIPTokenizer, T5Tokenizer]:
@@ -188,6 +158,13 @@ def load_tokenizers(checkpoint_dir: Path, *, guidance_embeds: bool) -> tuple[CLI
     Raises:
         TokenizerError: a file is missing or unreadable.
     """
+    missing = [checkpoint_dir / name for name in HOMES if not is_there(checkpoint_dir / name)]
+    if missing:
+        raise TokenizerError(
+            f"{checkpoint_dir} has no {' and no '.join(f'{folder.name}/' for folder in missing)};"
+            " files of weights carry no vocabulary.",
+            hint=how_to_get(*missing),
+        )
     clip = CLIPTokenizer.from_dir(checkpoint_dir / "tokenizer")
     t5 = T5Tokenizer.from_dir(checkpoint_dir / "tokenizer_2")
     if not guidance_embeds and t5.max_length > SCHNELL_T5_LENGTH:
@@ -217,60 +194,79 @@ def _rows(prompts: Sequence[list[int]], eos: int, pad: int, length: int) -> Enco
     return Encoded(ids, tuple(max(0, len(prompt) + 1 - length) for prompt in prompts))
 
 
-def _existing(file: Path) -> Path:
-    if not file.is_file():
-        raise TokenizerError(
-            f"{file} is missing.", hint="A checkpoint needs tokenizer/ and tokenizer_2/ in its folder."
-        )
-    return file
-
-
-def _read_json(file: Path) -> dict[str, Any]:
-    try:
-        config = json.loads(_existing(file).read_text(encoding="utf-8"))
-    except (OSError, ValueError) as error:
-        raise TokenizerError(f"{file} is not JSON ({error}).", hint="Fetch the tokenizer's folder again.") from error
-    if not isinstance(config, dict):
-        raise TokenizerError(f"{file} holds {type(config).__name__}; expected an object of settings.")
-    return config
-
-
-def _token_text(config: dict[str, Any], name: str, default: str) -> str:
-    """A token is written as text, or as an object with its `content`."""
-    token = config.get(name) or default
-    return str(token["content"] if isinstance(token, dict) else token)
-
-
-def _added_tokens(path: Path, config: dict[str, Any]) -> dict[str, tuple[int, dict[str, Any]]]:
-    """Special tokens that the config declares: text -> id and flags."""
-    try:
-        declared = config.get("added_tokens_decoder", {}).items()
-        return {token["content"]: (int(id), token) for id, token in declared}
-    except (AttributeError, KeyError, TypeError, ValueError) as error:
-        raise TokenizerError(
-            f"{path}: added_tokens_decoder is not a table of tokens by id ({error!r}).",
-            hint="Check tokenizer_config.json.",
-        ) from error
-
-
-def _model_max_length(path: Path, config: dict[str, Any], default: int) -> int:
-    length = config.get("model_max_length", default)
-    if type(length) is not int or length < 2:
-        raise TokenizerError(
-            f"{path}: model_max_length is {length!r}; expected a number of tokens, 2 or more.",
-            hint="Check tokenizer_config.json.",
-        )
-    return length if length < UNLIMITED else default
-
-
 def _checked_length(length: int, least: int) -> int:
     if length < least:
         raise TokenizerError(f"max_length is {length}; expected at least {least}.")
     return length
 
 
+def _bpe(path: Path, unk: str) -> Tokenizer:
+    files = [existing(path / name) for name in ("vocab.json", "merges.txt")]
+    try:
+        model = models.BPE.from_file(*map(str, files), unk_token=unk, end_of_word_suffix=END_OF_WORD)
+    except Exception as error:  # the Rust reader raises plain Exception
+        raise TokenizerError(
+            f"{path}: vocab.json and merges.txt are not a BPE vocabulary ({error}).",
+            hint="Fetch the tokenizer folder again.",
+        ) from error
+    bpe = Tokenizer(model)
+    bpe.normalizer = clip_normalizer()
+    bpe.pre_tokenizer = clip_pre_tokenizer()
+    return bpe
+
+
+def _special_id(tokenizer: Tokenizer, path: Path, name: str, text: str) -> int:
+    id = tokenizer.token_to_id(text)
+    if id is None:
+        file = WHOLE if not is_there(path / "vocab.json") else "vocab.json"
+        raise TokenizerError(f"{path}: {name} {text!r} is not in {file}.", hint="Check tokenizer_config.json.")
+    return id
+
+
+def _ids(tokenizer: Tokenizer, text: str) -> list[int]:
+    return tokenizer.encode(text, add_special_tokens=False).ids
+
+
+def _from_pieces(path: Path) -> tuple[Words, int, dict[str, int]]:
+    """What makes ids of a text, how many there are, and which are `eos` and `pad`."""
+    file = existing(path / "spiece.model")
+    config = read_json(path / "tokenizer_config.json")
+    pieces = sentencepiece.SentencePieceProcessor()
+    try:
+        pieces.LoadFromSerializedProto(file.read_bytes())
+        ids = {name: _piece_id(pieces, config, name, default) for name, default in T5_IDS.items()}
+    except (RuntimeError, OSError) as error:
+        raise TokenizerError(
+            f"{file} is not a SentencePiece model ({error}).", hint="Fetch the tokenizer_2 folder again."
+        ) from error
+    special = {pieces.IdToPiece(id): id for id in (*ids.values(), pieces.unk_id())}
+    special |= {text: id for text, (id, _) in added_tokens(path, config).items()}
+    return _splitting(pieces, special), pieces.GetPieceSize(), ids
+
+
+def _from_whole(tokenizer: Tokenizer, path: Path) -> tuple[Words, int, dict[str, int]]:
+    """The same."""
+    config = read_json(path / "tokenizer_config.json")
+    found = {name: tokenizer.token_to_id(token_text(config, f"{name}_token", "")) for name in T5_IDS}
+    ids = {name: T5_IDS[name] if id is None else id for name, id in found.items()}
+    return partial(_ids, tokenizer), tokenizer.get_vocab_size(), ids
+
+
+def _splitting(pieces: sentencepiece.SentencePieceProcessor, special: Mapping[str, int]) -> Callable[[str], list[int]]:
+    """What makes ids of a text; a special token in it, such as `</s>` or `<extra_id_0>`, is one id."""
+    split = re.compile(f"({'|'.join(map(re.escape, special))})").split
+
+    def words(text: str) -> list[int]:
+        ids: list[int] = []
+        for part in split(text):
+            ids += [special[part]] if part in special else pieces.EncodeAsIds(part)
+        return ids
+
+    return words
+
+
 def _piece_id(pieces: sentencepiece.SentencePieceProcessor, config: dict[str, Any], name: str, default: int) -> int:
-    text = _token_text(config, f"{name}_token", "")
+    text = token_text(config, f"{name}_token", "")
     for id in (pieces.PieceToId(text) if text else -1, getattr(pieces, f"{name}_id")()):
         if id >= 0 and id != pieces.unk_id():
             return id

@@ -7,6 +7,7 @@ reads. Knows no screen.
 
 from __future__ import annotations
 
+import contextlib
 import json
 import logging
 import os
@@ -168,13 +169,9 @@ def _is_guided(model: Path) -> bool:
     """Whether guidance is embedded, as in all but schnell, which reads half as much."""
     from flux_engine.configs import TransformerConfig
 
-    if model.is_file():
-        from flux_engine.weights.tensor_files import read_tensors
-
-        return any("guidance_in" in name for name in read_tensors(model))
     file = model / "transformer" / "config.json"
-    if not file.parent.is_dir():
-        return True  # single files side by side
+    if model.is_file() or not file.parent.is_dir():
+        return _is_guided_by_names(model)
     try:
         raw = json.loads(file.read_text(encoding="utf-8"))
     except (OSError, ValueError, RecursionError) as error:
@@ -183,6 +180,20 @@ def _is_guided(model: Path) -> bool:
         raise CheckpointCorrupt(f"{file} is not an object of settings.")
     said = {name: value for name, value in raw.items() if name == "guidance_embeds"}
     return TransformerConfig.from_dict(said).guidance_embeds
+
+
+def _is_guided_by_names(model: Path) -> bool:
+    """The same of a file, or of files side by side, of which one is the transformer's."""
+    from flux_engine.errors import CheckpointError
+    from flux_engine.weights.tensor_files import read_tensors
+
+    transformers = []
+    for file in [model] if model.is_file() else sorted(model.glob("*.*")):
+        if file.suffix in (".safetensors", ".sft", ".gguf"):
+            with contextlib.suppress(CheckpointError):  # whoever reads its weights says what is wrong with it
+                names = list(read_tensors(file))
+                transformers += [names] * any("img_in" in name for name in names)
+    return not transformers or any("guidance_in" in name for names in transformers for name in names)
 
 
 def _parts(text: str) -> Iterator[str]:

@@ -77,11 +77,13 @@ _BFL_VAE = (
 )
 
 
-def bfl_tensors(config: TransformerConfig | VAEConfig) -> dict[str, np.ndarray]:
-    """A tiny network as Black Forest Labs' own files have it."""
+def bfl_tensors(
+    config: TransformerConfig | VAEConfig, leaves: Mapping[str, np.ndarray] | None = None
+) -> dict[str, np.ndarray]:
+    """A tiny network, or other leaves of one, as Black Forest Labs' own files have them."""
     renamings = _BFL_TRANSFORMER if config.component == "transformer" else _BFL_VAE
     tensors = {}
-    for own_path, leaf in tiny_leaves(config).items():
+    for own_path, leaf in (leaves or tiny_leaves(config)).items():
         path = tuple(own_path.split("."))
         stacked = is_stacked(config.component, path)
         for block in range(leaf.shape[0]) if stacked else [None]:
@@ -104,7 +106,7 @@ def diffusers_tensors(config: NetworkConfig) -> dict[str, np.ndarray]:
 
 def save_file(tensors: Mapping[str, Any], file: Path) -> None:
     """A safetensors file; the library's own writer for NumPy has no fp8."""
-    header, data = {}, b""
+    header, data = {}, bytearray()
     for name, tensor in tensors.items():
         array = np.asarray(tensor)
         offsets = [len(data), len(data) + array.nbytes]

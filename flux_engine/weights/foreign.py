@@ -5,8 +5,10 @@ Knows which tensors make which leaf, and what sizes they imply. Opens no file an
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from functools import cache
 from typing import Any
 
 import jax
@@ -15,14 +17,14 @@ import numpy as np
 
 from flux_engine.configs import CONFIGS, Component, NetworkConfig
 from flux_engine.errors import UnsupportedVariant, WeightsMismatch
+from flux_engine.weights.casting import BFLOAT16, FLOAT32, bits, cast, empty, is_fp8
 from flux_engine.weights.formats import FORMATS, Format, Place, is_carried, places, prefix_of
 from flux_engine.weights.names import LeafPath
 from flux_engine.weights.tensor_files import Tensor
 
 SCALED_FP8 = "scaled_fp8"  # a tensor that only marks a file as such
-SCALE_SUFFIXES = ("scale_weight", "scale_input")
-ROWS = 128
-BFLOAT16 = np.dtype(jnp.bfloat16)
+FACTOR, FOR_INPUT = "scale_weight", "scale_input"
+ROWS = 128  # turned at once: all at once it takes five times as long, for want of cache
 CONVOLUTION = (2, 3, 1, 0)  # OIHW -> HWIO
 
 
@@ -40,22 +42,26 @@ class ForeignLeaf:
     dtype: np.dtype
     is_kernel: bool
 
-    def read(self, dtype: np.dtype) -> np.ndarray:
-        """The leaf, C-contiguous; one part at a time is in memory beside it."""
-        leaf = np.empty(self.shape, dtype)
-        end = 0
+    @property
+    def kind(self) -> str:
+        """What its parts are stored as, for people."""
+        return "+".join(sorted({tensor.kind for _, tensor in self.parts}))
+
+    def read_into(self, target: np.ndarray) -> None:
+        """Fill `target`, C-contiguous; a few rows of a matrix, or a part of anything else, are in memory beside it."""
+        if not self.is_kernel and len(self.parts) == 1 and not self.parts[0][0].halves_swapped:
+            return self.parts[0][1].read_into(target.reshape(self.parts[0][1].shape))
+        places, end = bits(target).reshape(-1, self.shape[-1]), 0
         for place, tensor in self.parts:
-            part = tensor.read()
-            if self.is_kernel and part.ndim == 4:
-                part = part.transpose(CONVOLUTION)
-            if place.halves_swapped:
-                part = np.roll(part, len(part) // 2, axis=0)
-            start, end = end, end + part.shape[0 if self.is_matrix else -1]
+            start, end = end, end + tensor.shape[0]
             if self.is_matrix:
-                _put_turned(leaf.reshape(-1, leaf.shape[-1])[:, start:end], part)
+                _put_turned(places[:, start:end], tensor, place, target.dtype)
             else:
-                leaf[..., start:end] = part
-        return leaf
+                part = bits(tensor.read(target.dtype))
+                part = np.roll(part, len(part) // 2) if place.halves_swapped else part
+                part = part.transpose(CONVOLUTION) if part.ndim == 4 else part
+                places[:, start:end] = part.reshape(-1, end - start)
+        return None
 
     @property
     def is_matrix(self) -> bool:
@@ -63,12 +69,14 @@ class ForeignLeaf:
         return self.is_kernel and len(self.parts[0][1].shape) == 2
 
 
-def _put_turned(target: np.ndarray, part: np.ndarray) -> None:
-    """Write `part` [out, in] into `target` [in, out]. All at once it takes five times as long, for want of cache."""
-    for start in range(0, len(part), ROWS):
-        rows = part[start : start + ROWS].astype(target.dtype, copy=False)
-        bits = np.dtype(f"u{target.itemsize}")  # NumPy moves the types that it does not know one by one
-        target[:, start : start + ROWS].view(bits)[...] = rows.view(bits).T
+def _put_turned(target: np.ndarray, tensor: Tensor, place: Place, dtype: np.dtype) -> None:
+    """Write a tensor [out, in] into `target` [in, out], the bits of an array of that type."""
+    out = tensor.shape[0]
+    half = out // 2 if place.halves_swapped else 0
+    for first, last, to in ((0, out - half, half), (out - half, out, 0)):
+        for start in range(first, last, ROWS):
+            stop = min(start + ROWS, last)
+            target[:, to + start - first : to + stop - first] = bits(tensor.rows(start, stop, dtype)).T
 
 
 class ForeignWeights:
@@ -85,6 +93,8 @@ class ForeignWeights:
         UnsupportedVariant: the network is a relative of FLUX.1 that cannot be run yet.
     """
 
+    scales: Mapping[LeafPath, tuple[int, ...]] = {}  # what has a factor is multiplied by it as it is read
+
     def __init__(self, form: Format, tensors: Mapping[str, Tensor], sizes: Mapping[str, Any], origin: str) -> None:
         self.form, self.component, self.origin = form, form.component, origin
         self.files = {tensor.file for tensor in tensors.values()}
@@ -93,7 +103,14 @@ class ForeignWeights:
 
     def read(self, paths: Sequence[LeafPath], dtype: np.dtype) -> list[np.ndarray]:
         """Arrays at `paths` as `dtype`."""
-        return [self.leaves[path].read(np.dtype(dtype)) for path in paths]
+        arrays = [empty(self.leaves[path].shape, np.dtype(dtype)) for path in paths]
+        for path, array in zip(paths, arrays, strict=True):
+            self.read_into(path, array)
+        return arrays
+
+    def read_into(self, path: LeafPath, target: np.ndarray) -> None:
+        """The array at `path` into another of its shape and any type, C-contiguous."""
+        self.leaves[path].read_into(target)
 
     def _config(self, sizes: Mapping[str, Any]) -> NetworkConfig:
         try:
@@ -109,7 +126,7 @@ class ForeignWeights:
                 hint="Download the file again, or take another one.",
             ) from None
         for name, value in sizes.items():
-            if implied.get(name, value) != value:
+            if name in implied and implied[name] != value:
                 raise WeightsMismatch(
                     f"{self.component}: config.json says {name} {value}, but the weights in {self.origin} have"
                     f" {implied[name]}.",
@@ -179,24 +196,31 @@ def _without_aliases(form: Format, tensors: Mapping[str, Tensor]) -> dict[str, T
 
 def _scaled(tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
     """Weights in fp8 with a factor beside them, multiplied by it; `scale_input` is for products in fp8."""
-    plain = {name: tensor for name, tensor in tensors.items() if not _is_scale(name)}
-    for name in tensors:
+    plain = {name: tensor for name, tensor in tensors.items() if name.rpartition(".")[2] not in (SCALED_FP8, FOR_INPUT)}
+    for name, scale in tensors.items():
         module, _, suffix = name.rpartition(".")
-        weight = f"{module}.weight"
-        if suffix == "scale_weight" and weight in plain:
-            plain[weight] = _times(plain[weight], tensors[name])
+        weight = plain.get(f"{module}.weight")
+        # A factor that fits no weight stays, as a name that means nothing.
+        if suffix == FACTOR and weight is not None and scale.shape in _factor_shapes(weight):
+            plain[f"{module}.weight"] = _times(weight, plain.pop(name))
     return plain
 
 
-def _is_scale(name: str) -> bool:
-    return _is_mark(name) or name.rpartition(".")[2] in SCALE_SUFFIXES
+def _factor_shapes(weight: Tensor) -> tuple[tuple[int, ...], ...]:
+    """One number for all, or one for each output."""
+    return (), (1,), *([(weight.shape[0], 1)] if len(weight.shape) == 2 else [])
 
 
 def _times(weight: Tensor, scale: Tensor) -> Tensor:
-    def read() -> np.ndarray:
-        return weight.read().astype(np.float32) * scale.read().astype(np.float32)
+    factor = cache(lambda: scale.read(FLOAT32))
 
-    return Tensor(weight.shape, np.dtype(np.float32), weight.file, read)
+    def rows(start: int, stop: int, dtype: np.dtype) -> np.ndarray:
+        stored = weight.rows(start, stop, weight.dtype)
+        if math.prod(scale.shape) == 1:
+            return cast(stored, dtype, factor())
+        return cast(cast(stored, FLOAT32) * factor()[start:stop], dtype)
+
+    return replace(weight, dtype=BFLOAT16, rows=rows)
 
 
 def _joined(path: LeafPath, parts: Sequence[tuple[Place, Tensor]]) -> ForeignLeaf:
@@ -212,7 +236,7 @@ def _joined(path: LeafPath, parts: Sequence[tuple[Place, Tensor]]) -> ForeignLea
 
 def _widest(dtypes: Iterable[np.dtype]) -> np.dtype:
     """Weights in fp8 count as bfloat16: they are stored in it, not meant to be computed in it."""
-    dtype = jnp.result_type(*{BFLOAT16 if dtype.name.startswith("float8") else dtype for dtype in dtypes})
+    dtype = jnp.result_type(*{BFLOAT16 if is_fp8(dtype) else dtype for dtype in dtypes})
     return np.dtype(jax.dtypes.canonicalize_dtype(dtype))
 
 

@@ -15,7 +15,10 @@ from pathlib import Path
 from flux_engine.errors import CheckpointError, CheckpointNotFound, RequestError
 
 OWN = ("*/config.json", "*/state/*", "tokenizer/*", "tokenizer_2/*")
-DIFFUSERS = ("*/config.json", "*/*.safetensors", "*/*.safetensors.index.json", "tokenizer/*", "tokenizer_2/*")
+DIFFUSERS = (
+    *("model_index.json", "*/config.json", "*/*.safetensors", "*/*.safetensors.index.json"),
+    *("tokenizer/*", "tokenizer_2/*"),
+)
 FILES = ("*.safetensors", "*.gguf", *DIFFUSERS)
 SPARE_BYTES = 100_000_000
 
@@ -90,7 +93,7 @@ def chosen(names: Iterable[str]) -> list[str]:
     if any("/state/" in name for name in folders):
         return [name for name in folders if not name.endswith((".safetensors", ".index.json"))]
     if any(name.startswith("transformer/") and name.endswith(".safetensors") for name in folders):
-        return folders
+        return [*folders, *(name for name in names if name == "model_index.json")]
     return names
 
 

@@ -47,6 +47,16 @@ def stored_path(component: str, path: LeafPath, block: int | None = None) -> Lea
     return (path[0], str(block), *path[1:])
 
 
+def own_path(component: str, stored: LeafPath) -> tuple[LeafPath, int | None]:
+    """The path that a stored leaf or module has in the network, and its block's number if it is stacked."""
+    for own, elsewhere in MOVED.get(component, {}).items():
+        if stored == elsewhere:
+            return own, None
+    if stored[0] in STACKS[component]:
+        return (stored[0], *stored[2:]), int(stored[1])
+    return stored, None
+
+
 def is_foreign(component: str, stored: LeafPath) -> bool:
     """Whether a stored leaf is one of those scales, which belong to no weight here."""
     return component == "transformer" and _FOREIGN_SCALE.fullmatch(".".join(stored)) is not None

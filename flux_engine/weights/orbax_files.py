@@ -8,10 +8,10 @@ from __future__ import annotations
 
 import json
 from collections.abc import Collection, Iterable, Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal, overload
 
-import jax
 import numpy as np
 import tensorstore as ts
 
@@ -24,8 +24,10 @@ from flux_engine.configs import (
     TransformerConfig,
     VAEConfig,
 )
-from flux_engine.errors import CheckpointCorrupt, CheckpointNotFound
+from flux_engine.errors import CheckpointCorrupt, CheckpointNotFound, ConfigError
+from flux_engine.weights.casting import BFLOAT16, FLOAT32, bits, cast, empty
 from flux_engine.weights.names import LeafPath
+from flux_engine.weights.quantised import STORED_TYPES, scale_path
 
 LAYOUT_HINT = "A checkpoint has transformer/ vae/ clip_text/ t5_text/, each with state/ and config.json."
 DAMAGED_HINT = "Copy or download this component again."
@@ -43,6 +45,10 @@ def read_config(directory: Path, component: Literal["t5_text"]) -> T5Config: ...
 def read_config(directory: Path, component: Component) -> NetworkConfig: ...
 def read_config(directory: Path, component: Component) -> NetworkConfig:
     """The sizes in `directory/config.json`. Raises as `load_component` does."""
+    return CONFIGS[component].from_dict(_raw_config(directory, component))
+
+
+def _raw_config(directory: Path, component: Component) -> dict[str, Any]:
     file = _existing(directory, component) / "config.json"
     if not file.is_file():
         raise CheckpointNotFound(f"{component}: {file} is missing.", hint=LAYOUT_HINT)
@@ -52,7 +58,27 @@ def read_config(directory: Path, component: Component) -> NetworkConfig:
         raise CheckpointCorrupt(f"{component}: {file} is not JSON ({error}).", hint=DAMAGED_HINT) from error
     if not isinstance(raw, dict):
         raise CheckpointCorrupt(f"{component}: {file} is not an object of settings.", hint=DAMAGED_HINT)
-    return CONFIGS[component].from_dict(raw)
+    return raw
+
+
+def _kernel_type(raw: Mapping[str, Any], component: Component) -> str | None:
+    """The type of 8 bits that kernels with a scale are stored in, if any are."""
+    name = raw.get("kernel_dtype")
+    if name is not None and not (isinstance(name, str) and name in STORED_TYPES):
+        raise ConfigError(
+            f"{component}: kernel_dtype is {name!r}; expected one of {', '.join(sorted(STORED_TYPES))}, or nothing.",
+            hint="Check the component's config.json.",
+        )
+    return name
+
+
+@dataclass(frozen=True)
+class OrbaxLeaf:
+    """What is known of a leaf before it is read; `kind` is the type that is stored, `dtype` that of its numbers."""
+
+    shape: tuple[int, ...]
+    dtype: np.dtype
+    kind: str
 
 
 class OrbaxWeights:
@@ -65,14 +91,15 @@ class OrbaxWeights:
     Raises:
         CheckpointNotFound: the folder, its state/ or its config.json does not exist.
         CheckpointCorrupt: one of them cannot be read.
-        ConfigError: config.json describes no network.
+        ConfigError: config.json describes no network, or kernels in a type that none here are stored in.
     """
 
     files: Collection[Path] = ()  # a database in many pieces
     unknown: Sequence[str] = ()  # every name is a path, and a path that no network has is told by itself
 
     def __init__(self, directory: Path, component: Component) -> None:
-        self.config: NetworkConfig = read_config(directory, component)
+        raw = _raw_config(directory, component)
+        self.config: NetworkConfig = CONFIGS[component].from_dict(raw)
         self.folder, self.component = _existing(directory / "state", component).absolute(), component
         self.origin = str(directory / "state")
         try:
@@ -89,18 +116,36 @@ class OrbaxWeights:
             raise self._corrupt("is no Orbax tree, or a part of it is missing or truncated") from error
         if not self._stores:
             raise self._corrupt("is empty")
-        self.leaves = {
-            path: jax.ShapeDtypeStruct(store.shape, store.dtype.numpy_dtype) for path, store in self._stores.items()
-        }
+        kernel_type = _kernel_type(raw, component)
+        self._scaled = {path for path, its in self._stores.items() if _is_scaled(path, its, kernel_type)}
+        self.scales = {scale_path(path): self._stores[path].shape[-1:] for path in self._scaled}
+        self.leaves = {path: self._leaf(path) for path in self._stores}
+
+    def _leaf(self, path: LeafPath) -> OrbaxLeaf:
+        stored = self._stores[path].dtype.numpy_dtype
+        return OrbaxLeaf(self._stores[path].shape, BFLOAT16 if path in self._scaled else stored, stored.name)
 
     def read(self, paths: Sequence[LeafPath], dtype: np.dtype) -> list[np.ndarray]:
-        """Arrays at `paths` as `dtype`, all read at once."""
-        reads = [ts.cast(self._stores[path], dtype).read() for path in paths]
-        return [self._result(path, read) for path, read in zip(paths, reads, strict=True)]
+        """Arrays at `paths` as `dtype`; those with a scale are multiplied by it in float32."""
+        arrays = [empty(self.leaves[path].shape, np.dtype(dtype)) for path in paths]
+        for path, array in zip(paths, arrays, strict=True):
+            self.read_into(path, array)
+        return arrays
 
-    def _result(self, path: LeafPath, read: ts.Future[np.ndarray]) -> np.ndarray:
+    def read_into(self, path: LeafPath, target: np.ndarray) -> None:
+        """The array at `path` into another of its shape and any type, C-contiguous."""
+        if path not in self._scaled:
+            return self._fill(path, target)
+        stored = empty(target.shape, self._stores[path].dtype.numpy_dtype)
+        factor = empty(target.shape[-1:], FLOAT32)
+        self._fill(path, stored)
+        self._fill(scale_path(path), factor)
+        bits(target)[...] = bits(cast(stored, target.dtype, factor))
+        return None
+
+    def _fill(self, path: LeafPath, target: np.ndarray) -> None:
         try:
-            return read.result()
+            ts.array(target, copy=False, write=True).write(ts.cast(self._stores[path], target.dtype)).result()
         except (OSError, ValueError) as error:
             raise self._corrupt(f"has a damaged array, {'.'.join(path)}") from error
 
@@ -120,6 +165,10 @@ class OrbaxWeights:
 
     def _corrupt(self, what: str) -> CheckpointCorrupt:
         return CheckpointCorrupt(f"{self.component}: {self.folder} {what}.", hint=DAMAGED_HINT)
+
+
+def _is_scaled(path: LeafPath, store: ts.TensorStore, kernel_type: str | None) -> bool:
+    return path[-1] == "kernel" and store.dtype.name == kernel_type
 
 
 def leaf_path(keys: Iterable[str | int]) -> LeafPath:

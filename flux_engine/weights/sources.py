@@ -22,6 +22,7 @@ from flux_engine.errors import CheckpointCorrupt, CheckpointError, CheckpointNot
 from flux_engine.weights.checkpoint import Weights
 from flux_engine.weights.foreign import ForeignWeights, networks_in
 from flux_engine.weights.orbax_files import LAYOUT_HINT, OrbaxWeights, read_config
+from flux_engine.weights.strangers import no_network, refuse_pickle, refuse_pipeline, refuse_stranger, stranger_in
 from flux_engine.weights.tensor_files import DAMAGED_HINT, Tensor, read_tensors
 
 COMPONENTS: tuple[Component, ...] = get_args(Component)
@@ -77,22 +78,30 @@ def open_checkpoint(path: Path) -> Checkpoint:
     """Find all four networks in a folder, or in a file and beside it. No weight is read.
 
     Raises:
-        CheckpointNotFound: there is nothing at `path`, or a network or a part of one is missing.
+        CheckpointNotFound: there is nothing at `path`, a network or a part of one is missing, or may not be read.
         CheckpointCorrupt: a file is damaged.
         ConfigError: a config.json describes no network.
         WeightsMismatch: a file holds tensors that no network has, or its shapes contradict its config.json.
         UnsupportedVariant: a relative of FLUX.1 that cannot be run yet.
     """
     try:
+        return _opened(path)
+    except CheckpointError:
+        raise
+    except OSError as error:  # a loop of links, a folder that is closed to this user
+        place, reason = error.filename or path, error.strerror or str(error)
+        raise CheckpointNotFound(f"{place} cannot be read: {reason}.", hint="Check its permissions.") from error
+
+
+def _opened(path: Path) -> Checkpoint:
+    try:
         path.stat()
     except FileNotFoundError:
         raise CheckpointNotFound(f"{path} does not exist.", hint=LAYOUT_HINT) from None
-    except OSError as error:  # a loop of links, a folder that is closed to this user
-        raise _unreadable(path, error) from error
     folder = path if path.is_dir() else path.parent
-    named = {} if path.is_dir() else _in_file(path)
-    if not path.is_dir() and not named:
-        raise CheckpointError(f"{path} holds no network of FLUX.", hint="Is it a LoRA, or another model?")
+    named = {} if path.is_dir() else _named(path)
+    if path.is_dir():
+        _check_pipeline(folder / "model_index.json")
     loose = _Loose(folder)
     parts = {}
     for component in COMPONENTS:
@@ -101,6 +110,22 @@ def open_checkpoint(path: Path) -> Checkpoint:
             raise CheckpointNotFound(f"{component} is neither in {path} nor beside it.", hint=BESIDE_HINT)
         parts[component] = part or _own_or_missing(folder, component)
     return Checkpoint(folder, path.resolve().name, parts)
+
+
+def _named(file: Path) -> dict[Component, Part]:
+    """The networks in a file that was named itself: at least one."""
+    refuse_pickle(file)
+    tensors = read_tensors(file)
+    parts = _parts(tensors, file, {})
+    if not parts:
+        raise no_network(tensors, file)
+    return parts
+
+
+def _check_pipeline(index: Path) -> None:
+    """Kontext has the very shapes of dev: only this file of a diffusers folder tells it."""
+    if index.is_file():
+        refuse_pipeline(_object(index).get("_class_name"), index)
 
 
 def _own(folder: Path, component: Component) -> Part | None:
@@ -117,6 +142,8 @@ def _diffusers(folder: Path, component: Component) -> Part | None:
     directory = folder / DIFFUSERS_FOLDERS[component]
     files = list(_shards(directory))
     if not files:
+        for file in sorted(directory.glob("*.bin")):
+            refuse_pickle(file)
         return None
     tensors: dict[str, Tensor] = {}
     for file in files:
@@ -168,13 +195,13 @@ class _Loose:
 
     def _open_all(self) -> None:
         assert self._found is not None
-        try:
-            files = sorted(file for file in self._folder.iterdir() if file.suffix in FILE_ENDINGS)
-        except OSError as error:
-            raise _unreadable(self._folder, error) from error
-        for file in files:
+        for file in sorted(file for file in self._folder.iterdir() if file.suffix in FILE_ENDINGS):
             try:
-                size, parts = file.stat().st_size, _in_file(file)
+                size, tensors = file.stat().st_size, read_tensors(file)
+                stranger = stranger_in(tensors)
+                if stranger is not None and not stranger.is_relative:
+                    continue
+                parts = _parts(tensors, file, {})
             except (CheckpointError, OSError) as error:
                 self._fault = self._fault or (error if isinstance(error, CheckpointError) else None)
                 continue
@@ -183,16 +210,8 @@ class _Loose:
                     self._found[component] = size, part
 
 
-def _unreadable(place: Path, error: OSError) -> CheckpointNotFound:
-    reason = error.strerror or str(error)
-    return CheckpointNotFound(f"{place} cannot be read: {reason}.", hint="Check its name and permissions.")
-
-
-def _in_file(file: Path) -> dict[Component, Part]:
-    return _parts(read_tensors(file), file, {})
-
-
 def _parts(tensors: Mapping[str, Tensor], origin: Path, sizes: Mapping[str, Any]) -> dict[Component, Part]:
+    refuse_stranger(tensors, origin)
     found = networks_in(tensors, str(origin))
     weights = {component: ForeignWeights(form, mine, sizes, str(origin)) for component, (form, mine) in found.items()}
     return {component: Part(its.config, partial(lambda same: same, its)) for component, its in weights.items()}
@@ -211,7 +230,7 @@ def _sizes(file: Path, component: Component) -> dict[str, Any]:
 def _object(file: Path) -> dict[str, Any]:
     try:
         raw = json.loads(file.read_text(encoding="utf-8"))
-    except (OSError, ValueError, RecursionError) as error:
+    except (ValueError, RecursionError) as error:
         raise CheckpointCorrupt(f"{file} is not JSON ({error}).", hint=DAMAGED_HINT) from error
     if not isinstance(raw, dict):
         raise CheckpointCorrupt(f"{file} is not an object of settings.", hint=DAMAGED_HINT)

@@ -18,6 +18,7 @@ import ml_dtypes
 import numpy as np
 
 from flux_engine.errors import CheckpointCorrupt, CheckpointNotFound
+from flux_engine.weights.casting import BFLOAT16, FLOAT32, bits, cast, empty
 
 DAMAGED_HINT = "Copy or download it again."
 
@@ -38,20 +39,45 @@ DTYPES: dict[str, np.dtype] = {
 }
 
 
+PIECE_BYTES = 2**20  # read at once, so that what becomes of them finds them in a core's cache
+
+
 @dataclass(frozen=True, eq=False)
 class Tensor:
     """A tensor in a file.
 
     Attributes:
-        shape, dtype: of the array that `read` gives.
+        shape: of the array that `read` gives.
+        dtype: of the numbers, where none is asked for; bfloat16 for what has fewer bits and a factor.
+        kind: what is stored, for people: "bfloat16", "Q8_0".
         file: where it is, for messages.
-        read: reads it, into memory of its own.
+        rows: reads a stretch (start, stop) of its first axis as a type, into memory of its own.
     """
 
     shape: tuple[int, ...]
     dtype: np.dtype
+    kind: str
     file: Path
-    read: Callable[[], np.ndarray]
+    rows: Callable[[int, int, np.dtype], np.ndarray]
+
+    def read(self, dtype: np.dtype | None = None) -> np.ndarray:
+        """All of it, by default in its own type.
+
+        Raises:
+            CheckpointCorrupt: the file cannot be read any more.
+        """
+        whole = empty(self.shape, dtype or self.dtype)
+        self.read_into(whole)
+        return whole
+
+    def read_into(self, target: np.ndarray) -> None:
+        """The same into an array of its shape and any type, C-contiguous."""
+        length = self.shape[0] if self.shape else 1
+        step = max(PIECE_BYTES // max(target.nbytes // max(length, 1), 1), 1)
+        places = bits(target).reshape(length, *self.shape[1:])
+        for start in range(0, length, step):
+            stop = min(start + step, length)
+            places[start:stop] = bits(self.rows(start, stop, target.dtype))
 
 
 def read_tensors(file: Path) -> dict[str, Tensor]:
@@ -92,7 +118,7 @@ def _safetensors(file: Path) -> dict[str, Tensor]:
                 hint="Take the bf16, fp8 or GGUF file of this model.",
             )
         dtype, shape = DTYPES[entry["dtype"]], tuple(entry["shape"])
-        tensors[name] = Tensor(shape, dtype, file, _reader(file, dtype, shape, start + entry["data_offsets"][0]))
+        tensors[name] = _plain(file, dtype, shape, start + entry["data_offsets"][0])
     return tensors
 
 
@@ -103,23 +129,33 @@ def _header(file: Path) -> tuple[Mapping[str, dict[str, Any]], int]:
         return json.loads(opened.read(size)), 8 + size
 
 
-def _reader(file: Path, dtype: np.dtype, shape: tuple[int, ...], offset: int) -> Callable[[], np.ndarray]:
-    count = math.prod(shape)
+def _plain(file: Path, dtype: np.dtype, shape: tuple[int, ...], offset: int) -> Tensor:
+    """A tensor whose numbers are stored one after the other."""
 
-    def read() -> np.ndarray:
-        try:
-            array = np.fromfile(file, dtype, count, offset=offset)
-        except OSError as error:
-            raise CheckpointCorrupt(f"{file} cannot be read any more: {error}.", hint=DAMAGED_HINT) from error
-        if array.size != count:  # it has become shorter since
-            raise CheckpointCorrupt(f"{file} ends too early.", hint=DAMAGED_HINT)
-        return array.reshape(shape)
+    def rows(start: int, stop: int, as_dtype: np.dtype) -> np.ndarray:
+        return cast(_stretch(file, dtype, shape, offset, start, stop), as_dtype)
 
-    return read
+    return Tensor(shape, dtype, dtype.name, file, rows)
+
+
+def _stretch(file: Path, dtype: np.dtype, shape: tuple[int, ...], offset: int, start: int, stop: int) -> np.ndarray:
+    """The numbers from `start` to `stop` of the first axis of an array that begins at `offset`."""
+    width = math.prod(shape[1:])
+    count = (stop - start) * width
+    try:
+        array = np.fromfile(file, dtype, count, offset=offset + start * width * dtype.itemsize)
+    except OSError as error:
+        raise CheckpointCorrupt(f"{file} cannot be read any more: {error}.", hint=DAMAGED_HINT) from error
+    if array.size != count:  # it has become shorter since
+        raise CheckpointCorrupt(f"{file} ends too early.", hint=DAMAGED_HINT)
+    return array.reshape(stop - start, *shape[1:])
 
 
 def _gguf(file: Path) -> dict[str, Tensor]:
-    """Tensors of a GGUF file, dequantised to float32 when they are read; the `gguf` package knows the block formats."""
+    """Tensors of a GGUF file, dequantised in float32 when they are read; the `gguf` package knows the block formats.
+
+    What is stored in blocks counts as bfloat16: of its 8 bits or fewer, few are lost in it.
+    """
     import gguf
 
     try:
@@ -142,15 +178,35 @@ def _gguf_tensor(file: Path, reader: Any, tensor: Any) -> Tensor:
         raise ValueError(f"{tensor.name} has no numbers")
     if math.prod(shape) != tensor.n_elements:
         raise ValueError(f"{tensor.name} has {tensor.n_elements} numbers for the shape {shape}")
-    stored_shape, kind = tensor.data.shape, tensor.tensor_type
-    read_stored = _reader(file, tensor.data.dtype, stored_shape, int(tensor.data_offset))
+    offset, kind = int(tensor.data_offset), tensor.tensor_type
+    if kind == gguf.GGMLQuantizationType.BF16:  # to the package, bytes
+        return _plain(file, BFLOAT16, shape, offset)
     if tensor.data.dtype != np.uint8:
-        return Tensor(shape, tensor.data.dtype, file, lambda: read_stored().reshape(shape))
+        return _plain(file, tensor.data.dtype, shape, offset)
+    stored_shape = tensor.data.shape if tensor.data.ndim > 1 else (1, *tensor.data.shape)
+    width, stored_width = math.prod(shape[1:]), tensor.n_elements // stored_shape[0]
 
-    def read() -> np.ndarray:
+    def rows(start: int, stop: int, dtype: np.dtype) -> np.ndarray:
+        first, last = start * width // stored_width, -(-stop * width // stored_width)  # what was reshaped has others
         try:
-            return gguf.quants.dequantize(read_stored(), kind).reshape(shape)
+            stored = _stretch(file, np.dtype(np.uint8), stored_shape, offset, first, last)
+            numbers = _dequantised(stored, kind)
         except (ValueError, NotImplementedError) as error:
             raise CheckpointCorrupt(f"{file}: {tensor.name} is no {kind.name} ({error}).", hint=DAMAGED_HINT) from error
+        before = first * stored_width
+        numbers = numbers[start * width - before : stop * width - before]
+        return cast(numbers.reshape(stop - start, *shape[1:]).astype(FLOAT32, copy=False), dtype)
 
-    return Tensor(shape, np.dtype(np.float32), file, read)
+    return Tensor(shape, BFLOAT16, kind.name, file, rows)
+
+
+def _dequantised(stored: np.ndarray, kind: Any) -> np.ndarray:
+    """As `gguf.quants.dequantize`, which takes 16 rows at a time and a third longer, twice as long in two threads."""
+    import gguf
+
+    form = getattr(gguf.quants, kind.name, None)
+    if form is None:
+        raise NotImplementedError("the package gguf cannot read it")
+    form.init_grid()
+    with np.errstate(all="ignore"):  # of a damaged file; NaN are counted by those who look for them
+        return form.dequantize_blocks(stored.reshape(-1, form.type_size)).reshape(-1)

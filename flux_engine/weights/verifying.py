@@ -15,7 +15,9 @@ from pathlib import Path
 import numpy as np
 
 from flux_engine.configs import Component
+from flux_engine.tokenizers import load_tokenizers
 from flux_engine.weights.checkpoint import Weights, check_leaves
+from flux_engine.weights.reading import Wanted, reading
 from flux_engine.weights.sources import COMPONENTS, open_checkpoint
 
 Watch = Callable[[str, float], None]
@@ -28,7 +30,7 @@ class Verified:
     Attributes:
         origin: file or folder.
         leaves, parameters: how many.
-        dtypes: how many leaves have each type.
+        dtypes: how many leaves are stored as each type.
         nans, infinities: how many numbers are none.
         sha256: of all leaves by their paths, with types and shapes.
     """
@@ -48,7 +50,7 @@ class Verified:
 
 
 def verify_checkpoint(path: Path, watch: Watch = lambda component, fraction: None) -> Iterator[Verified]:
-    """Read all weights of all four networks, one leaf in memory at a time.
+    """Read all weights of all four networks, a few leaves in memory at a time.
 
     Args:
         path: anything that `open_checkpoint` takes.
@@ -56,29 +58,30 @@ def verify_checkpoint(path: Path, watch: Watch = lambda component, fraction: Non
 
     Raises:
         CheckpointError: as `open_checkpoint` and `load_network` do.
+        TokenizerError: a tokenizer is missing or unreadable.
     """
     checkpoint = open_checkpoint(path)
     for component in COMPONENTS:
         yield _verified(checkpoint.parts[component].open(), watch)
+    load_tokenizers(checkpoint.folder, guidance_embeds=checkpoint.variant == "dev")
 
 
 def _verified(weights: Weights, watch: Watch) -> Verified:
     paths = sorted(check_leaves(weights))
     whole, nans, infinities = hashlib.sha256(), 0, 0
-    for place, path in enumerate(paths):
-        watch(weights.component, place / len(paths))
-        leaf = weights.leaves[path]
-        (array,) = weights.read([path], np.dtype(leaf.dtype))
-        whole.update(f"{'.'.join(path)} {array.dtype.name} {array.shape}\n".encode())
-        whole.update(np.ascontiguousarray(array).view(np.uint8).data)
-        nans += int(np.isnan(array).sum())
-        infinities += int(np.isinf(array).sum())
+    with reading(weights, [Wanted(path, weights.leaves[path].dtype) for path in paths]) as arrays:
+        for place, (path, array) in enumerate(zip(paths, arrays, strict=True)):
+            watch(weights.component, place / len(paths))
+            whole.update(f"{'.'.join(path)} {array.dtype.name} {array.shape}\n".encode())
+            whole.update(np.ascontiguousarray(array).view(np.uint8).data)
+            nans += int(np.isnan(array).sum())
+            infinities += int(np.isinf(array).sum())
     return Verified(
         component=weights.component,
         origin=weights.origin,
         leaves=len(paths),
         parameters=sum(math.prod(weights.leaves[path].shape) for path in paths),
-        dtypes=dict(Counter(weights.leaves[path].dtype.name for path in paths)),
+        dtypes=dict(Counter(weights.leaves[path].kind for path in paths)),
         nans=nans,
         infinities=infinities,
         sha256=whole.hexdigest(),

@@ -39,7 +39,8 @@ def add_parser(verbs: Verbs[argparse.ArgumentParser]) -> None:
         "--dtype",
         choices=checkpoint_cli.DTYPES,
         default="stored",
-        help="the type to store weights in (default: each as it is; fp8 and GGUF's become bfloat16 and float32)",
+        help="the type to store weights in (default: each as it is, but bfloat16 for fp8 and for a GGUF file's blocks);"
+        " int8 and fp8 are for the large matrices, with a scale for each output, and the rest is bfloat16 then",
     )
     parser.set_defaults(run=run)
 

@@ -14,14 +14,19 @@ def add_parser(verbs: Verbs[argparse.ArgumentParser]) -> None:
     parser = verbs.add_parser(
         "verify",
         help="see whether a checkpoint is whole",
-        description="Read every weight of a checkpoint once: names, shapes and types, numbers that are none, hashes.",
-        epilog="The exit status is 0 if it is sound, 1 if not.",
+        description="Read every weight of a checkpoint once: names, shapes and types, numbers that are none, hashes."
+        " Where the extra 'parity' is installed, run each module beside that of diffusers or transformers as well,"
+        " with the same weights in float32, and say what they differ by.",
+        epilog="The exit status is 0 if it is sound and every module agrees, 1 if not.",
     )
     parser.add_argument("checkpoint", type=absolute, metavar="CHECKPOINT", help="a folder or a file, as for painting")
     parser.add_argument("--json", action="store_true", help="JSON lines on stdout")
+    parser.add_argument(
+        "--no-compare", action="store_true", help="only read the weights; for FLUX.1, a comparison takes minutes"
+    )
     parser.set_defaults(run=run)
 
 
 def run(arguments: argparse.Namespace) -> int:
     """Verify; the exit status."""
-    return checkpoint_cli.verify(arguments.checkpoint, as_json=arguments.json)
+    return checkpoint_cli.verify(arguments.checkpoint, as_json=arguments.json, compare=not arguments.no_compare)

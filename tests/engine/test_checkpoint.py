@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import json
 import shutil
 from pathlib import Path
@@ -16,7 +17,7 @@ from flax import nnx
 
 from flux_engine.configs import CLIPTextConfig, NetworkConfig, T5Config, TransformerConfig, VAEConfig
 from flux_engine.errors import CheckpointCorrupt, CheckpointNotFound, ConfigError, WeightsMismatch
-from flux_engine.weights import checkpoint
+from flux_engine.weights import checkpoint, reading
 from flux_engine.weights.checkpoint import NETWORKS, load_component, save_component
 from flux_engine.weights.names import is_foreign, stored_path
 from flux_engine.weights.orbax_files import OrbaxWeights
@@ -84,8 +85,12 @@ def rewrite(folder: Path, edit: Any, **options: Any) -> None:
     ocp.PyTreeCheckpointer(**options).save(folder / "state", tree)
 
 
+@pytest.mark.parametrize("in_place", [True, False])  # as on a CPU, and as on a device with a memory of its own
 @pytest.mark.parametrize("component", CONFIGS)
-def test_a_network_comes_back_as_it_was_saved(component: str, tmp_path: Path) -> None:
+def test_a_network_comes_back_as_it_was_saved(
+    component: str, in_place: bool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(checkpoint, "_is_memory", lambda device: in_place)
     saved = network(component)
     save_component(tmp_path / component, saved)
 
@@ -174,23 +179,23 @@ def test_weights_land_on_the_device_asked_for(t5_saved: Path) -> None:
         assert leaf.devices() == {device}
 
 
-def test_no_more_than_a_block_or_a_batch_is_read_at_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_leaves_are_read_one_by_one_and_block_by_block(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     save_component(tmp_path / "transformer", network("transformer"))
-    monkeypatch.setattr(checkpoint, "BATCH_BYTES", 8000)
-    sizes: list[tuple[bool, int, int]] = []
-    read = OrbaxWeights.read
+    monkeypatch.setattr(reading, "THREADS", 1)  # else it is no order in which they come here
+    places: list[tuple[str, ...]] = []
+    read_into = OrbaxWeights.read_into
 
-    def measured(self: Any, paths: Any, dtype: Any) -> list[np.ndarray]:
-        arrays = read(self, paths, dtype)
-        sizes.append((paths[0][0].endswith("_blocks"), len(arrays), sum(array.nbytes for array in arrays)))
-        return arrays
+    def noted(self: Any, path: Any, target: Any) -> None:
+        stack, block, *_ = path
+        places.append((stack, block) if stack.endswith("_blocks") else ())
+        read_into(self, path, target)
 
-    monkeypatch.setattr(OrbaxWeights, "read", measured)
+    monkeypatch.setattr(OrbaxWeights, "read_into", noted)
     load(tmp_path / "transformer", "transformer")
 
-    assert [count for stacked, count, _ in sizes if stacked] == [24, 24, 8, 8, 8]
-    assert all(nbytes <= 8000 or count == 1 for stacked, count, nbytes in sizes if not stacked)
-    assert sum(not stacked for stacked, _, _ in sizes) > 3
+    runs = [(place, len(list(same))) for place, same in itertools.groupby(places)]
+    doubles, singles = (("double_blocks", str(i)) for i in range(2)), (("single_blocks", str(i)) for i in range(3))
+    assert runs == [((), runs[0][1]), *((place, 24) for place in doubles), *((place, 8) for place in singles)]
 
 
 @pytest.mark.parametrize(

@@ -5,8 +5,10 @@ from __future__ import annotations
 import hashlib
 import json
 import shutil
+from dataclasses import replace
 from pathlib import Path
 
+import gguf
 import ml_dtypes
 import numpy as np
 import orbax.checkpoint as ocp
@@ -14,14 +16,18 @@ import pytest
 
 from flux_engine import FluxModelLoader
 from flux_engine.errors import CheckpointError, WeightsMismatch
+from flux_engine.tokenizers import CLIPTokenizer
 from flux_engine.weights.importing import import_checkpoint
+from flux_engine.weights.orbax_writer import OrbaxWriter
 from tests.foreign_files import (
     CLIP,
     TRANSFORMER,
     VAE,
+    as_scaled_fp8,
     bfl_tensors,
     save_file,
     write_diffusers_folder,
+    write_gguf,
     write_single_files,
 )
 from tests.tiny_checkpoint import PICTURES, greatest_difference, paint, write_tiny_checkpoint
@@ -42,6 +48,18 @@ def test_an_imported_checkpoint_paints_what_its_source_does(tmp_path: Path, kind
         source = write_single_files(source)
     import_checkpoint(source, tmp_path / "new")
     assert greatest_difference(painted(source), painted(tmp_path / "new")) == 0
+
+
+def test_a_tokenizer_in_a_single_file_comes_along(tmp_path: Path) -> None:
+    write_diffusers_folder(tmp_path / "source")
+    folder = tmp_path / "source" / "tokenizer"
+    CLIPTokenizer.from_dir(folder)._bpe.save(str(folder / "tokenizer.json"))
+    for name in ("vocab.json", "merges.txt"):
+        (folder / name).unlink()
+    import_checkpoint(tmp_path / "source", tmp_path / "new")
+    words = ["a boat at dusk"]
+    before, after = (CLIPTokenizer.from_dir(tmp_path / place / "tokenizer") for place in ("source", "new"))
+    assert np.array_equal(before.encode(words).ids, after.encode(words).ids)
 
 
 def test_orbax_itself_restores_what_was_written(tmp_path: Path) -> None:
@@ -67,6 +85,49 @@ def test_a_checkpoint_may_be_stored_in_another_type(tmp_path: Path) -> None:
     expected = bfl_tensors(TRANSFORMER)["img_in.weight"].T.astype(ml_dtypes.bfloat16)
     assert np.array_equal(leaves["img_in.kernel.value"], expected)
     assert json.loads((tmp_path / "new/transformer/config.json").read_text())["param_dtype"] == "bfloat16"
+
+
+def stored_types(checkpoint: Path) -> dict[str, str]:
+    return {name: leaf.dtype.name for name, leaf in _restored(checkpoint / "transformer" / "state").items()}
+
+
+@pytest.mark.parametrize("kind", ["Q8_0", "Q4_K", "BF16"])
+def test_what_a_gguf_file_has_in_blocks_is_stored_as_bfloat16(tmp_path: Path, kind: str) -> None:
+    source = write_single_files(tmp_path / "source")
+    source.unlink()
+    tensors = bfl_tensors(replace(TRANSFORMER, joint_attention_dim=256))
+    write_gguf(source.with_suffix(".gguf"), tensors, gguf.GGMLQuantizationType[kind])
+    import_checkpoint(source.with_suffix(".gguf"), tmp_path / "new")
+    types = stored_types(tmp_path / "new")
+    assert types["txt_in.kernel.value"] == "bfloat16"
+    assert types["txt_in.bias.value"] == "float32"
+    assert types["double_blocks.0.attn.img_proj.kernel.value"] == ("float32" if kind == "Q4_K" else "bfloat16")
+
+
+def test_scaled_fp8_is_stored_as_bfloat16(tmp_path: Path) -> None:
+    source = write_single_files(tmp_path / "source")
+    save_file(as_scaled_fp8(bfl_tensors(TRANSFORMER)), source)
+    import_checkpoint(source, tmp_path / "new")
+    types = stored_types(tmp_path / "new")
+    assert {types[name] for name in types if name.endswith("kernel.value")} == {"bfloat16"}
+    assert types["txt_in.bias.value"] == "float32"
+
+
+def test_a_matrix_takes_no_more_room_than_its_numbers(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    wide = np.random.default_rng(0).integers(0, 2**15, (1111, 1536), np.uint16)
+    monkeypatch.setattr("flux_engine.weights.orbax_writer.CHUNK_BYTES", 100_000)
+    with OrbaxWriter(tmp_path / "state") as writer:
+        writer.write(("layer", "kernel"), wide)
+    size = sum(file.stat().st_size for file in (tmp_path / "state").rglob("*") if file.is_file())
+    assert size < 1.02 * wide.nbytes
+    assert np.array_equal(_restored(tmp_path / "state")["layer.kernel.value"], wide)
+
+
+def test_a_disk_that_refuses_a_leaf_is_told_at_the_end_of_its_network(tmp_path: Path) -> None:
+    with pytest.raises(OSError), OrbaxWriter(tmp_path / "state") as writer:
+        shutil.rmtree(tmp_path / "state")
+        (tmp_path / "state").write_text("")
+        writer.write(("layer", "kernel"), np.ones((1000, 1000), np.float32))
 
 
 def test_it_says_where_it_came_from(tmp_path: Path) -> None:

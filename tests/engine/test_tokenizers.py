@@ -8,6 +8,8 @@ from typing import Any
 
 import numpy as np
 import pytest
+import sentencepiece
+from tokenizers import Tokenizer, models, pre_tokenizers
 
 from flux_engine.errors import TokenizerError
 from flux_engine.tokenizers import CLIPTokenizer, T5Tokenizer, load_tokenizers
@@ -208,3 +210,99 @@ def test_a_checkpoint_whose_t5_takes_fewer_tokens_anyway_keeps_its_own_length(
     changed(t5_dir, tmp_path / "tokenizer_2", model_max_length=32)
 
     assert load_tokenizers(tmp_path, guidance_embeds=False)[1].max_length == 32
+
+
+@pytest.mark.parametrize(
+    ("present", "told"),
+    [
+        ((), "has no tokenizer/ and no tokenizer_2/; files of weights carry no vocabulary"),
+        (("tokenizer",), "has no tokenizer_2/; "),
+        (("tokenizer_2",), "has no tokenizer/; "),
+    ],
+)
+def test_folders_that_single_files_lack_are_named_with_the_way_to_get_them(
+    clip_dir: Path, t5_dir: Path, tmp_path: Path, present: tuple[str, ...], told: str
+) -> None:
+    folder = tmp_path / "my models"
+    folder.mkdir()
+    for name, place in (("tokenizer", clip_dir), ("tokenizer_2", t5_dir)):
+        if name in present:
+            (folder / name).symlink_to(place)
+    with pytest.raises(TokenizerError, match=f"my models {told}") as caught:
+        load_tokenizers(folder, guidance_embeds=True)
+    commands = {
+        "tokenizer": "hf download openai/clip-vit-large-patch14 vocab.json merges.txt tokenizer_config.json",
+        "tokenizer_2": "hf download google/t5-v1_1-xxl spiece.model tokenizer_config.json",
+    }
+    for name, command in commands.items():
+        assert (f"{command} --local-dir '{folder / name}'" in caught.value.hint) == (name not in present)
+
+
+def test_a_file_that_a_tokenizers_folder_lacks_can_be_fetched(clip_dir: Path, t5_dir: Path, tmp_path: Path) -> None:
+    changed(clip_dir, tmp_path / "tokenizer")
+    changed(t5_dir, tmp_path / "tokenizer_2")
+    (tmp_path / "tokenizer_2" / "spiece.model").unlink()
+    with pytest.raises(TokenizerError, match=r"tokenizer_2/spiece\.model is missing") as caught:
+        load_tokenizers(tmp_path, guidance_embeds=True)
+    assert "hf download google/t5-v1_1-xxl spiece.model" in caught.value.hint
+
+
+def test_clip_is_the_same_from_tokenizer_json(clip_dir: Path, tmp_path: Path) -> None:
+    before = CLIPTokenizer.from_dir(clip_dir)
+    folder = changed(clip_dir, tmp_path / "t")
+    whole = Tokenizer.from_str(before._bpe.to_str())
+    whole.enable_truncation(3)  # what it was last used with is in the file
+    whole.enable_padding(length=5)
+    whole.save(str(folder / "tokenizer.json"))
+    for name in ("vocab.json", "merges.txt"):
+        (folder / name).unlink()
+    after = CLIPTokenizer.from_dir(folder)
+    assert (after.bos, after.eos, after.pad, after.vocab_size) == (
+        before.bos,
+        before.eos,
+        before.pad,
+        before.vocab_size,
+    )
+    for prompt in AWKWARD_PROMPTS:
+        assert after.encode([prompt]).ids.tolist() == before.encode([prompt]).ids.tolist(), prompt
+
+
+def test_t5_is_the_same_from_tokenizer_json(t5_dir: Path, tmp_path: Path) -> None:
+    before = T5Tokenizer.from_dir(t5_dir)
+    pieces = sentencepiece.SentencePieceProcessor(str(t5_dir / "spiece.model"))
+    vocab = [(pieces.IdToPiece(id), pieces.GetScore(id)) for id in range(pieces.GetPieceSize())]
+    whole = Tokenizer(models.Unigram(vocab, unk_id=pieces.unk_id()))
+    whole.pre_tokenizer = pre_tokenizers.Sequence([pre_tokenizers.WhitespaceSplit(), pre_tokenizers.Metaspace()])
+    whole.add_special_tokens(["<pad>", "</s>"])
+    folder = changed(t5_dir, tmp_path / "t")
+    whole.save(str(folder / "tokenizer.json"))
+    (folder / "spiece.model").unlink()
+    after = T5Tokenizer.from_dir(folder)
+    assert (after.eos, after.pad, after.vocab_size) == (before.eos, before.pad, before.vocab_size)
+    for prompt in ("", "A serene landscape with mountains, painted in 1873.", "x</s>y <pad>", "zzz 9"):
+        assert after.encode([prompt]).ids.tolist() == before.encode([prompt]).ids.tolist(), prompt
+
+
+PANIC = '{"version": "1.0", "model": {"type": "BPE", "vocab": {}, "merges": []}, "added_tokens": [], "normalizer": %s}'
+
+
+@pytest.mark.parametrize(
+    "content", ["", "{", "{}", "[]", PANIC % '{"type": "Precompiled", "precompiled_charsmap": "AAA"}']
+)
+def test_a_damaged_tokenizer_json_is_an_error(clip_dir: Path, t5_dir: Path, tmp_path: Path, content: str) -> None:
+    for kind, source in ((CLIPTokenizer, clip_dir), (T5Tokenizer, t5_dir)):
+        folder = changed(source, tmp_path / source.name)
+        for name in ("vocab.json", "spiece.model"):
+            (folder / name).unlink(missing_ok=True)
+        (folder / "tokenizer.json").write_text(content)
+        with pytest.raises(TokenizerError, match=r"tokenizer\.json is no tokenizer") as caught:
+            kind.from_dir(folder)
+        assert "hf download" in caught.value.hint
+
+
+def test_a_token_that_tokenizer_json_lacks_is_named(clip_dir: Path, tmp_path: Path) -> None:
+    folder = changed(clip_dir, tmp_path / "t", bos_token="<nobody>")
+    Tokenizer.from_str(CLIPTokenizer.from_dir(clip_dir)._bpe.to_str()).save(str(folder / "tokenizer.json"))
+    (folder / "vocab.json").unlink()
+    with pytest.raises(TokenizerError, match=r"bos_token '<nobody>' is not in tokenizer\.json"):
+        CLIPTokenizer.from_dir(folder)

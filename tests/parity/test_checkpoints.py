@@ -90,7 +90,10 @@ def leaves(file: Path, tensors: dict[str, np.ndarray]) -> dict[tuple[str, ...], 
     ((form, mine),) = networks_in(read_tensors(file), file.name).values()
     found, unknown = leaves_and_unknown(form, mine)
     assert not unknown
-    return {path: leaf.read(np.dtype(np.float32)) for path, leaf in found.items()}
+    arrays = {path: np.empty(leaf.shape, np.float32) for path, leaf in found.items()}
+    for path, leaf in found.items():
+        leaf.read_into(arrays[path])
+    return arrays
 
 
 def assert_same_leaves(folder: Path, one: dict[str, np.ndarray], other: dict[str, np.ndarray]) -> None:

@@ -38,3 +38,17 @@ def test_t5_ids_are_exact(tmp_path: Path, length: int) -> None:
     for prompt in AWKWARD_PROMPTS:
         expected = theirs(prompt, padding="max_length", truncation=True, max_length=length)["input_ids"]
         assert ours.encode([prompt]).ids[0].tolist() == expected, prompt
+
+
+def test_what_save_pretrained_writes_is_read(tmp_path: Path) -> None:
+    """transformers 5 leaves tokenizer.json, and neither a vocabulary nor a SentencePiece model."""
+    clip = transformers.CLIPTokenizer.from_pretrained(write_clip(tmp_path / "clip"))
+    t5 = transformers.T5Tokenizer.from_pretrained(write_t5(tmp_path / "t5"))
+    for theirs, kind in ((clip, CLIPTokenizer), (t5, T5Tokenizer)):
+        folder = tmp_path / kind.__name__
+        theirs.save_pretrained(folder)
+        assert {file.name for file in folder.iterdir()} == {"tokenizer.json", "tokenizer_config.json"}
+        ours = kind.from_dir(folder, max_length=77)
+        for prompt in AWKWARD_PROMPTS:
+            expected = theirs(prompt, padding="max_length", truncation=True, max_length=77)["input_ids"]
+            assert ours.encode([prompt]).ids[0].tolist() == expected, prompt

@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import json
+import shutil
+import sys
 from pathlib import Path
 
 import numpy as np
 import pytest
 
 from flux_engine.loader import DEMO_CHECKPOINT
+from flux_engine.weights.sides import Compared
 from flux_tui import paths
 from flux_tui.__main__ import main
 from tests.foreign_files import TRANSFORMER, bfl_tensors, save_file, write_diffusers_folder, write_single_files
@@ -16,7 +19,7 @@ from tests.foreign_files import TRANSFORMER, bfl_tensors, save_file, write_diffu
 
 def verified(checkpoint: Path, capsys: pytest.CaptureFixture[str]) -> tuple[int, list[dict[str, object]]]:
     capsys.readouterr()
-    status = main(["verify", str(checkpoint), "--json"])
+    status = main(["verify", str(checkpoint), "--json", "--no-compare"])
     return status, [json.loads(line) for line in capsys.readouterr().out.splitlines()]
 
 
@@ -33,7 +36,7 @@ def test_the_same_weights_have_the_same_hash_in_every_layout(
 
 
 def test_the_demo_model_is_sound(capsys: pytest.CaptureFixture[str]) -> None:
-    assert main(["verify", str(DEMO_CHECKPOINT)]) == 0
+    assert main(["verify", str(DEMO_CHECKPOINT), "--no-compare"]) == 0
     out = capsys.readouterr().out
     assert out.count("sound") == 4 and "140 bfloat16" in out
 
@@ -48,7 +51,7 @@ def test_numbers_that_are_none_are_counted(tmp_path: Path, capsys: pytest.Captur
     assert status == 1
     assert (transformer["nans"], transformer["infinities"], transformer["sound"]) == (3, 2, False)
     assert all(line["sound"] for line in others)
-    assert main(["verify", str(file)]) == 1
+    assert main(["verify", str(file)]) == 1  # and there is nothing to compare
     assert "3 NaN and 2 infinite numbers" in capsys.readouterr().out
 
 
@@ -69,3 +72,46 @@ def test_what_is_no_checkpoint_is_told_in_one_line(
     captured = capsys.readouterr()
     assert captured.out == ""
     assert captured.err.count("\n") == 1 and "no whole safetensors file" in captured.err
+
+
+def test_that_nothing_is_there_to_compare_with_is_said_and_is_no_failure(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setitem(sys.modules, "torch", None)
+    assert main(["verify", str(DEMO_CHECKPOINT)]) == 0
+    captured = capsys.readouterr()
+    told = "Not compared with diffusers: torch is not installed; the extra 'parity' brings it.\n"
+    assert captured.err.endswith(told) and "agrees" not in captured.out
+    assert main(["verify", str(DEMO_CHECKPOINT), "--no-compare"]) == 0
+    assert "diffusers" not in capsys.readouterr().err
+
+
+def test_a_checkpoint_without_a_tokenizer_is_not_whole(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    file = write_single_files(tmp_path)
+    shutil.rmtree(tmp_path / "tokenizer")
+    assert main(["verify", str(file)]) == 1
+    captured = capsys.readouterr()
+    assert captured.out.count("sound") == 4
+    assert "has no tokenizer/; " in captured.err and "hf download openai/clip-vit-large-patch14" in captured.err
+
+
+def test_a_module_that_differs_is_a_failure(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def compared(module: str, difference: float) -> Compared:
+        return Compared(component="vae", module=module, difference=difference, relative=difference, bound=1e-4)
+
+    rows = [compared("encode", 1e-6), compared("decode", float("nan"))]
+    monkeypatch.setattr("flux_engine.weights.comparing.compare_checkpoint", lambda checkpoint, watch: iter(rows))
+    assert main(["verify", str(DEMO_CHECKPOINT)]) == 1
+    assert capsys.readouterr().out.splitlines()[-3:] == [
+        "network      module                   difference   relative",
+        "vae          encode                      1.0e-06    1.0e-06  agrees",
+        "vae          decode                          nan        nan  DIFFERS by more than 1e-04",
+    ]
+    assert main(["verify", str(DEMO_CHECKPOINT), "--json"]) == 1
+    *_, encode, decode = map(json.loads, capsys.readouterr().out.splitlines())
+    assert encode == {"event": "compared", **rows[0].__dict__, "agrees": True}
+    assert (decode["difference"], decode["relative"], decode["agrees"]) == (None, None, False)
+    rows.pop()
+    assert main(["verify", str(DEMO_CHECKPOINT)]) == 0

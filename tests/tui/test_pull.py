@@ -102,5 +102,6 @@ def test_of_several_layouts_one_is_fetched() -> None:
     shared = ["tokenizer/vocab.json", "vae/config.json"]
     diffusers = [*shared, "transformer/a.safetensors", "vae/a.safetensors"]
     assert chosen([*diffusers, "flux1-dev.safetensors", "ae.safetensors"]) == sorted(diffusers)
+    assert chosen([*diffusers, "model_index.json", "ae.safetensors"]) == [*sorted(diffusers), "model_index.json"]
     assert chosen([*diffusers, "transformer/state/_METADATA"]) == sorted([*shared, "transformer/state/_METADATA"])
     assert chosen(["b.gguf", *shared]) == ["b.gguf", *shared]

@@ -191,8 +191,10 @@ def test_a_model_in_a_single_file_has_its_tokenizers_beside_it(counting: Countin
     tensors = {name: array for name, array in bfl_tensors(TRANSFORMER).items() if "guidance_in" not in name}
     save_file(tensors, tmp_path / "schnell.safetensors")
     schnell = counting("a boat", tmp_path / "schnell.safetensors")
-    assert isinstance(dev, Counts) and isinstance(schnell, Counts)
-    assert (dev.t5_limit, schnell.t5_limit) == (512, 256)
+    file.write_bytes(b"damaged")  # a neighbour that says nothing
+    folder = counting("a boat", tmp_path)
+    assert isinstance(dev, Counts) and isinstance(schnell, Counts) and isinstance(folder, Counts)
+    assert (dev.t5_limit, schnell.t5_limit, folder.t5_limit) == (512, 256, 256)
 
 
 def test_a_fault_that_nobody_foresaw_does_not_end_the_counting(
