@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Generator, Iterator
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from dataclasses import replace
 from typing import cast
 
@@ -67,6 +67,7 @@ class Engine:
         """
         clock = _Clock()
         loader = yield from self._load_model(request, clock)
+        yield from self._set_loras(loader, request, clock, watch)
         yield from self._encode(loader, request, clock, watch)
         yield from self._load(loader, "transformer", clock, watch)
         yield from self._load(loader, "vae", clock, watch)
@@ -87,12 +88,12 @@ class Engine:
                 hint="Try dtype float32; if that does not help, the checkpoint is damaged.",
             )
         yield PicturesReady(
-            # "auto" may be another type elsewhere, and the picture another one
-            request=replace(request, dtype=cast(DType, loader.dtype.name)),
+            # "auto" may be another type elsewhere, and a LoRA's file another one later: the picture would be, too
+            request=replace(request, dtype=cast(DType, loader.dtype.name), loras=loader.loras),
             images=tuple(_rgb(np.round(image * 255).astype(np.uint8)) for image in images),
             seconds=clock.seconds,
             model_name=loader.model_name,
-            warnings=network.warnings,
+            warnings=(*loader.lora_warnings, *network.warnings),
         )
 
     def _load_model(self, request: GenerationRequest, clock: _Clock) -> Generator[Event, None, FluxModelLoader]:
@@ -122,6 +123,25 @@ class Engine:
             bytes_in_use=memory.get("bytes_in_use"),
             bytes_limit=memory.get("bytes_limit"),
         )
+
+    def _set_loras(
+        self, loader: FluxModelLoader, request: GenerationRequest, clock: _Clock, watch: Watch
+    ) -> Iterator[Event]:
+        """Have the loader use the request's LoRAs; those that it has already are not announced."""
+        detail = ""
+        names = loader.changing_loras(
+            request.loras,
+            fuse=request.lora_fuse,
+            lenient=request.lora_lenient,
+            on_read=lambda fraction: watch(LoadingProgress(detail, fraction)),
+        )
+        with closing(names):
+            name = next(names, None)
+            while name is not None:
+                detail = f"LoRA {name}"
+                yield StageStarted("loading", detail)
+                with clock("loading"):
+                    name = next(names, None)
 
     def _encode(
         self, loader: FluxModelLoader, request: GenerationRequest, clock: _Clock, watch: Watch

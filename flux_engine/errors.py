@@ -70,6 +70,8 @@ class UnsupportedVariant(CheckpointError):
 class WeightsMismatch(CheckpointError):
     """A component's stored leaves differ from the leaves that its config asks for, or from other components.
 
+    Or a LoRA does not fit the model, or is another file than the one that a picture was painted with.
+
     The message names the first few leaves of each kind; `faults` has all of them, by kind ("missing", "misshapen",
     "not floating-point", "unused").
     """

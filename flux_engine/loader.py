@@ -12,11 +12,9 @@ Weights are arguments of every compiled function, so releasing a network frees i
 from __future__ import annotations
 
 import os
-import sys
 from collections import OrderedDict
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Generator, Hashable, Sequence
 from dataclasses import dataclass
-from functools import wraps
 from pathlib import Path
 from typing import Any, TypeVar, get_args
 
@@ -25,17 +23,18 @@ import jax.numpy as jnp
 import numpy as np
 from flax import nnx
 
+from flux_engine import compiled
 from flux_engine.configs import CLIPTextConfig, Component, T5Config, TransformerConfig, VAEConfig
 from flux_engine.errors import RequestError, WeightsMismatch
 from flux_engine.generation import FluxConditionedNetwork
+from flux_engine.memory import Networks
 from flux_engine.models.transformer import rope_table
 from flux_engine.precision import resolve_dtype
 from flux_engine.preview import fit_to_colour_fields, load_factors
-from flux_engine.request import DType, check_choice, check_guidance, check_prompts
+from flux_engine.request import DType, LoraUse, check_choice, check_guidance, check_prompts
 from flux_engine.sampling.denoiser import Velocity, classifier_free
 from flux_engine.sampling.latents import PATCH, image_ids, pack, text_ids, token_grid, unpack
 from flux_engine.tokenizers import load_tokenizers
-from flux_engine.weights.checkpoint import load_network
 from flux_engine.weights.sources import open_checkpoint
 
 C = TypeVar("C", TransformerConfig, VAEConfig, CLIPTextConfig, T5Config)
@@ -89,14 +88,13 @@ class FluxModelLoader:
         self.model_name = "demo" if checkpoint_dir is None else self._checkpoint.name
         self.device = device or jax.devices()[0]
         self.dtype = resolve_dtype(dtype, self.device)
-        self.verbose = verbose
         self.transformer_config = self._config(TransformerConfig)
         self.vae_config = self._config(VAEConfig)
         guided = self.transformer_config.guidance_embeds
         self.clip_tokenizer, self.t5_tokenizer = load_tokenizers(self._checkpoint.folder, guidance_embeds=guided)
         self._check_that_parts_fit()
-        self._networks: dict[Component, tuple[nnx.GraphDef, nnx.State]] = {}
-        self._encoded: OrderedDict[str, EncodedPrompt] = OrderedDict()
+        self._networks = Networks(self._checkpoint, device=self.device, dtype=self.dtype, verbose=verbose)
+        self._encoded: OrderedDict[Hashable, EncodedPrompt] = OrderedDict()
         self._latent_rgb: np.ndarray | None = None
 
     # Prompts
@@ -158,20 +156,68 @@ class FluxModelLoader:
         """
         try:
             for prompt in prompts:
-                if prompt not in self._encoded:
-                    self._encoded[prompt] = self._encode(prompt)
+                if not self.knows_prompt(prompt):
+                    self._encoded[self._key(prompt)] = self._encode(prompt)
         finally:
             self.release_text_encoders()
-        result = [self._encoded[prompt] for prompt in prompts]
+        result = [self._encoded[self._key(prompt)] for prompt in prompts]
         for prompt in prompts:
-            self._encoded.move_to_end(prompt)
+            self._encoded.move_to_end(self._key(prompt))
         while len(self._encoded) > max(PROMPTS_KEPT, len(prompts)):
             self._encoded.popitem(last=False)
         return result
 
     def knows_prompt(self, prompt: str) -> bool:
-        """Whether `prompt` is encoded already."""
-        return prompt in self._encoded
+        """Whether `prompt` is encoded already, with the LoRAs of now."""
+        return self._key(prompt) in self._encoded
+
+    # LoRAs
+
+    @property
+    def loras(self) -> tuple[LoraUse, ...]:
+        """The LoRAs in use, each with its file's hash."""
+        return self._networks.loras
+
+    @property
+    def lora_warnings(self) -> tuple[str, ...]:
+        """What a person should know about their files."""
+        return self._networks.lora_warnings
+
+    def set_loras(self, loras: Sequence[LoraUse], *, fuse: bool = False, lenient: bool = False) -> tuple[str, ...]:
+        """Have these LoRAs from now on, and no others; returns what a person should know about their files.
+
+        Networks that are on the device get them now, the others when they are read; a conditioned network follows.
+
+        Args:
+            loras: where only strengths differ from those in use, nothing is read and nothing compiled.
+            fuse: add them to the weights themselves, which then are read again for every change.
+            lenient: warn of what a file has and the model has not, instead of refusing it.
+
+        Raises:
+            RequestError: a file is named twice.
+            CheckpointNotFound: a file is not there.
+            CheckpointCorrupt: a file is damaged.
+            WeightsMismatch: a file is for another model, or not the one with the hash that was asked for. Nothing has
+                changed after any of these.
+        """
+        for _ in self.changing_loras(loras, fuse=fuse, lenient=lenient):
+            pass
+        return self.lora_warnings
+
+    def changing_loras(
+        self,
+        loras: Sequence[LoraUse],
+        *,
+        fuse: bool = False,
+        lenient: bool = False,
+        on_read: Callable[[float], None] = lambda fraction: None,
+    ) -> Generator[str, None, None]:
+        """The same for callers that watch or stop: yields a file's name before it is read; closed, it changes nothing.
+
+        Args:
+            on_read: told the fraction of a file that is on the device, above 0 to 1; what it raises ends the reading.
+        """
+        return self._networks.changing_loras(loras, fused=fuse, lenient=lenient, on_read=on_read)
 
     # Pictures
 
@@ -186,7 +232,7 @@ class FluxModelLoader:
         token_grid(height, width, self.vae_config.downsampling)
         graphdef, state = self.load("vae")
         images = jax.device_put(jnp.asarray(images, jnp.float32), self.device)
-        return pack(_encode_images(graphdef, state, images))
+        return pack(compiled.encode_images(graphdef, state, images))
 
     def decode_latents(self, latents: jax.Array) -> jax.Array:
         """Images float32 [B, H, W, 3] in [0, 1] of packed latents [B, rows, columns, in_channels].
@@ -196,7 +242,7 @@ class FluxModelLoader:
         """
         _check_shape("latents", latents, "B rows columns C", self.transformer_config.in_channels)
         graphdef, state = self.load("vae")
-        return _decode_latents(graphdef, state, unpack(jax.device_put(latents, self.device)))
+        return compiled.decode_latents(graphdef, state, unpack(jax.device_put(latents, self.device)))
 
     def latent_rgb_factors(self) -> np.ndarray:
         """The linear map [C + 1, 3] from latents to colours for previews; see `flux_engine.preview`."""
@@ -204,7 +250,9 @@ class FluxModelLoader:
             folder, channels = self._checkpoint.folder / "vae", self.vae_config.latent_channels
             self._latent_rgb = load_factors(folder, channels)
         if self._latent_rgb is None:
-            self._latent_rgb = fit_to_colour_fields(lambda images: _encode_images(*self.load("vae"), (images + 1) / 2))
+            self._latent_rgb = fit_to_colour_fields(
+                lambda images: compiled.encode_images(*self.load("vae"), (images + 1) / 2)
+            )
         return self._latent_rgb
 
     # Memory
@@ -217,20 +265,10 @@ class FluxModelLoader:
         Args:
             on_read: told the fraction of the weights that is read, above 0 to 1; what it raises ends the reading.
         """
-        if component not in self._networks:
-            self._log(f"loading {component} as {self.dtype.name} onto {self.device}")
-            network = load_network(
-                self._checkpoint.parts[component].open(),
-                device=self.device,
-                dtype=self.dtype,
-                param_dtype=self.dtype,
-                on_read=on_read,
-            )
-            self._networks[component] = nnx.split(network)
-        return self._networks[component]
+        return self._networks.load(component, on_read)
 
     def is_loaded(self, component: Component) -> bool:
-        return component in self._networks
+        return self._networks.is_loaded(component)
 
     def release(self) -> None:
         """Free every network; what is needed again is read again."""
@@ -240,32 +278,27 @@ class FluxModelLoader:
 
     def release_text_encoders(self) -> None:
         """Free both text encoders; the next unknown prompt reads them again."""
-        self._release("clip_text")
-        self._release("t5_text")
+        self._networks.release("clip_text")
+        self._networks.release("t5_text")
 
     def release_transformer(self) -> None:
         """Free the transformer; the next step of any conditioned network reads it again."""
-        self._release("transformer")
+        self._networks.release("transformer")
 
     def release_vae(self) -> None:
         """Free the autoencoder; the next picture reads it again."""
-        self._release("vae")
-
-    def _release(self, component: Component) -> None:
-        """Give the weights' memory back now: cycles in flax would keep them until the garbage is next collected."""
-        if component not in self._networks:
-            return
-        _, state = self._networks.pop(component)
-        for weights in jax.tree.leaves(state):
-            weights.delete()
-        self._log(f"released {component}")
+        self._networks.release("vae")
 
     # Inside
 
+    def _key(self, prompt: str) -> Hashable:
+        """What an encoded prompt is kept by: another LoRA makes another one of it."""
+        return prompt, self._networks.recipe("clip_text"), self._networks.recipe("t5_text")
+
     def _encode(self, prompt: str) -> EncodedPrompt:
         clip, t5 = self.clip_tokenizer.encode([prompt]), self.t5_tokenizer.encode([prompt])
-        pooled = _run(*self.load("clip_text"), jax.device_put(clip.ids, self.device))
-        sequence = _run(*self.load("t5_text"), jax.device_put(t5.ids, self.device))
+        pooled = compiled.encode_text(*self.load("clip_text"), jax.device_put(clip.ids, self.device))
+        sequence = compiled.encode_text(*self.load("t5_text"), jax.device_put(t5.ids, self.device))
         # The encoders leave next: their results must be there first, or their weights would live on.
         jax.block_until_ready((pooled, sequence))
         cuts = (("CLIP", self.clip_tokenizer.max_length, clip.cut[0]), ("T5", self.t5_tokenizer.max_length, t5.cut[0]))
@@ -281,7 +314,7 @@ class FluxModelLoader:
             graphdef, state = self.load("transformer")
             latents = jax.device_put(latents, self.device)  # a step's result lives there; else noise compiles anew
             embeddings = (text.text_embeddings, text.pooled_embeddings)
-            return _velocity(graphdef, state, latents, sigma, *embeddings, rope, np.float32(guidance_scale))
+            return compiled.velocity(graphdef, state, latents, sigma, *embeddings, rope, np.float32(guidance_scale))
 
         return velocity
 
@@ -312,65 +345,8 @@ class FluxModelLoader:
     def _mismatch(self, message: str) -> WeightsMismatch:
         return WeightsMismatch(f"{self.checkpoint_dir}: {message}.", hint="All parts must come from the same model.")
 
-    def _log(self, message: str) -> None:
-        if self.verbose:
-            print(f"[flux-loader] {message}", file=sys.stderr, flush=True)
-
 
 def _check_shape(name: str, array: jax.Array, axes: str, channels: int) -> None:
     shape = np.shape(array)
     if len(shape) != 4 or shape[-1] != channels:
         raise RequestError(f"The {name} have shape {shape}; expected [{axes.replace(' ', ', ')}] with C = {channels}.")
-
-
-def _compiled(function: Callable[..., jax.Array]) -> Callable[..., jax.Array]:
-    """Jit with the network's structure fixed, and with products of float32 that are float32 on every device.
-
-    By default an NVIDIA GPU multiplies float32 in TF32, with 10 bits for the fraction, and a TPU in bfloat16.
-    """
-
-    @wraps(function)
-    def exact(*arguments: Any) -> jax.Array:
-        with jax.default_matmul_precision("highest"):
-            return function(*arguments)
-
-    return jax.jit(exact, static_argnums=0)
-
-
-@_compiled
-def _run(graphdef: nnx.GraphDef, state: nnx.State, ids: jax.Array) -> jax.Array:
-    return nnx.merge(graphdef, state)(ids)
-
-
-@_compiled
-def _velocity(
-    graphdef: nnx.GraphDef,
-    state: nnx.State,
-    latents: jax.Array,
-    sigma: jax.Array,
-    text: jax.Array,
-    pooled: jax.Array,
-    rope: tuple[jax.Array, jax.Array],
-    guidance: jax.Array,
-) -> jax.Array:
-    B, rows, columns, C = latents.shape
-    velocity = nnx.merge(graphdef, state)(
-        latents.reshape(B, rows * columns, C),
-        jnp.broadcast_to(text, (B, *text.shape[1:])),
-        jnp.broadcast_to(pooled, (B, *pooled.shape[1:])),
-        jnp.broadcast_to(sigma, (B,)),
-        rope,
-        jnp.broadcast_to(guidance, (B,)),
-    )
-    return velocity.reshape(latents.shape).astype(jnp.float32)
-
-
-@_compiled
-def _encode_images(graphdef: nnx.GraphDef, state: nnx.State, images: jax.Array) -> jax.Array:
-    return nnx.merge(graphdef, state).encode(images * 2 - 1).astype(jnp.float32)
-
-
-@_compiled
-def _decode_latents(graphdef: nnx.GraphDef, state: nnx.State, latents: jax.Array) -> jax.Array:
-    images = nnx.merge(graphdef, state).decode(latents).astype(jnp.float32)
-    return jnp.clip(images / 2 + 0.5, 0.0, 1.0)

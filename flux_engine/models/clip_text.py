@@ -13,7 +13,7 @@ from einops import rearrange
 from flax import nnx
 
 from flux_engine.configs import CLIPTextConfig
-from flux_engine.models.layers import scan_blocks, stack_blocks
+from flux_engine.models.layers import Linear, scan_blocks, stack_blocks
 
 Dtypes = dict[str, jnp.dtype]
 LEGACY_EOS_TOKEN_ID = 2
@@ -70,7 +70,7 @@ class EncoderLayer(nnx.Module):
 
 class SelfAttention(nnx.Module):
     def __init__(self, config: CLIPTextConfig, rngs: nnx.Rngs, dtypes: Dtypes) -> None:
-        linear = partial(nnx.Linear, config.hidden_size, config.hidden_size, rngs=rngs, **dtypes)
+        linear = partial(Linear, config.hidden_size, config.hidden_size, rngs=rngs, **dtypes)
         self.num_heads = config.num_attention_heads
         self.q_proj, self.k_proj, self.v_proj, self.out_proj = linear(), linear(), linear(), linear()
 
@@ -85,8 +85,8 @@ class SelfAttention(nnx.Module):
 
 class MLP(nnx.Module):
     def __init__(self, config: CLIPTextConfig, rngs: nnx.Rngs, dtypes: Dtypes) -> None:
-        self.fc1 = nnx.Linear(config.hidden_size, config.intermediate_size, rngs=rngs, **dtypes)
-        self.fc2 = nnx.Linear(config.intermediate_size, config.hidden_size, rngs=rngs, **dtypes)
+        self.fc1 = Linear(config.hidden_size, config.intermediate_size, rngs=rngs, **dtypes)
+        self.fc2 = Linear(config.intermediate_size, config.hidden_size, rngs=rngs, **dtypes)
 
     def __call__(self, x: jax.Array) -> jax.Array:
         x = self.fc1(x)

@@ -13,6 +13,8 @@ import jax
 import jax.numpy as jnp
 from flax import nnx
 
+from flux_engine.models.terms import along_last
+
 Block = TypeVar("Block", bound=nnx.Module)
 
 
@@ -45,6 +47,24 @@ def layer_norm(x: jax.Array, eps: float = 1e-6) -> jax.Array:
     return ((x32 - mean) * jax.lax.rsqrt(variance + eps)).astype(x.dtype)
 
 
+class Linear(nnx.Linear):
+    """x W + b, and what `terms`, each a `flux_engine.models.terms.Term`, add to it; without any it is nnx.Linear."""
+
+    def __init__(self, *sizes: int, **options: Any) -> None:
+        super().__init__(*sizes, **options)
+        self.terms = nnx.List()
+
+    def __call__(self, x: jax.Array) -> jax.Array:
+        if not self.terms:
+            return super().__call__(x)
+        x, kernel = x.astype(self.dtype), self.kernel[...].astype(self.dtype)
+        product = x @ kernel
+        y = product if self.bias is None else product + along_last(self.bias[...].astype(self.dtype), x.ndim)
+        for term in self.terms:
+            y = y + term(x, product, kernel)
+        return y
+
+
 class RMSNorm(nnx.Module):
     """Root-mean-square norm with a learned scale, computed in float32 (Zhang & Sennrich 2019, arXiv:1910.07467)."""
 
@@ -55,5 +75,4 @@ class RMSNorm(nnx.Module):
     def __call__(self, x: jax.Array) -> jax.Array:
         x32 = x.astype(jnp.float32)
         norm = x32 * jax.lax.rsqrt(jnp.mean(jnp.square(x32), axis=-1, keepdims=True) + self.eps)
-        scale = self.scale[...].astype(jnp.float32).reshape((1,) * (x.ndim - 1) + (-1,))
-        return (norm * scale).astype(x.dtype)
+        return (norm * along_last(self.scale[...].astype(jnp.float32), x.ndim)).astype(x.dtype)

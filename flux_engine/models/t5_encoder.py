@@ -16,7 +16,7 @@ from einops import rearrange
 from flax import nnx
 
 from flux_engine.configs import T5Config
-from flux_engine.models.layers import RMSNorm, scan_blocks, stack_blocks
+from flux_engine.models.layers import Linear, RMSNorm, scan_blocks, stack_blocks
 
 Dtypes = dict[str, jnp.dtype]
 
@@ -88,7 +88,7 @@ class T5Block(nnx.Module):
 class T5SelfAttention(nnx.Module):
     def __init__(self, config: T5Config, rngs: nnx.Rngs, dtypes: Dtypes) -> None:
         inner = config.num_heads * config.d_kv
-        linear = partial(nnx.Linear, use_bias=False, rngs=rngs, **dtypes)
+        linear = partial(Linear, use_bias=False, rngs=rngs, **dtypes)
         self.num_heads = config.num_heads
         self.q, self.k, self.v = (linear(config.d_model, inner) for _ in range(3))
         self.o = linear(inner, config.d_model)
@@ -113,7 +113,7 @@ class GatedGELU(nnx.Module):
     """wo(gelu(wi_0 x) * wi_1 x) (Shazeer 2020, arXiv:2002.05202)."""
 
     def __init__(self, config: T5Config, rngs: nnx.Rngs, dtypes: Dtypes) -> None:
-        linear = partial(nnx.Linear, use_bias=False, rngs=rngs, **dtypes)
+        linear = partial(Linear, use_bias=False, rngs=rngs, **dtypes)
         self.wi_0 = linear(config.d_model, config.d_ff)
         self.wi_1 = linear(config.d_model, config.d_ff)
         self.wo = linear(config.d_ff, config.d_model)

@@ -13,7 +13,7 @@ from einops import rearrange
 from flax import nnx
 
 from flux_engine.configs import TransformerConfig
-from flux_engine.models.layers import RMSNorm, layer_norm, scan_blocks, stack_blocks
+from flux_engine.models.layers import Linear, RMSNorm, layer_norm, scan_blocks, stack_blocks
 
 Dtypes = dict[str, jnp.dtype]
 Rope = tuple[jax.Array, jax.Array]
@@ -65,8 +65,8 @@ class FluxTransformer2D(nnx.Module):
         D = config.hidden_dim
         self.config = config
         self.dtype = dtype
-        self.img_in = nnx.Linear(config.in_channels, D, rngs=rngs, **dtypes)
-        self.txt_in = nnx.Linear(config.joint_attention_dim, D, rngs=rngs, **dtypes)
+        self.img_in = Linear(config.in_channels, D, rngs=rngs, **dtypes)
+        self.txt_in = Linear(config.joint_attention_dim, D, rngs=rngs, **dtypes)
         self.time_in = MLPEmbedder(TIME_EMBEDDING_DIM, D, rngs, dtypes)
         self.vector_in = MLPEmbedder(config.pooled_projection_dim, D, rngs, dtypes)
         self.guidance_in = MLPEmbedder(TIME_EMBEDDING_DIM, D, rngs, dtypes) if config.guidance_embeds else None
@@ -126,8 +126,8 @@ class FluxTransformer2D(nnx.Module):
 
 class MLPEmbedder(nnx.Module):
     def __init__(self, dim_in: int, dim: int, rngs: nnx.Rngs, dtypes: Dtypes) -> None:
-        self.in_layer = nnx.Linear(dim_in, dim, rngs=rngs, **dtypes)
-        self.out_layer = nnx.Linear(dim, dim, rngs=rngs, **dtypes)
+        self.in_layer = Linear(dim_in, dim, rngs=rngs, **dtypes)
+        self.out_layer = Linear(dim, dim, rngs=rngs, **dtypes)
 
     def __call__(self, x: jax.Array) -> jax.Array:
         return self.out_layer(nnx.silu(self.in_layer(x)))
@@ -138,8 +138,8 @@ class DoubleBlock(nnx.Module):
 
     def __init__(self, config: TransformerConfig, rngs: nnx.Rngs, dtypes: Dtypes) -> None:
         D = config.hidden_dim
-        self.img_mod = nnx.Linear(D, 6 * D, rngs=rngs, **dtypes)
-        self.txt_mod = nnx.Linear(D, 6 * D, rngs=rngs, **dtypes)
+        self.img_mod = Linear(D, 6 * D, rngs=rngs, **dtypes)
+        self.txt_mod = Linear(D, 6 * D, rngs=rngs, **dtypes)
         self.attn = JointAttention(config, rngs, dtypes)
         self.img_mlp = MLP(D, config.mlp_dim, rngs, dtypes)
         self.txt_mlp = MLP(D, config.mlp_dim, rngs, dtypes)
@@ -161,14 +161,14 @@ class JointAttention(nnx.Module):
     def __init__(self, config: TransformerConfig, rngs: nnx.Rngs, dtypes: Dtypes) -> None:
         D, K, norm_dtype = config.hidden_dim, config.head_dim, dtypes["param_dtype"]
         self.num_heads = config.num_heads
-        self.img_qkv = nnx.Linear(D, 3 * D, rngs=rngs, **dtypes)
-        self.txt_qkv = nnx.Linear(D, 3 * D, rngs=rngs, **dtypes)
+        self.img_qkv = Linear(D, 3 * D, rngs=rngs, **dtypes)
+        self.txt_qkv = Linear(D, 3 * D, rngs=rngs, **dtypes)
         self.img_query_norm = RMSNorm(K, param_dtype=norm_dtype)
         self.img_key_norm = RMSNorm(K, param_dtype=norm_dtype)
         self.txt_query_norm = RMSNorm(K, param_dtype=norm_dtype)
         self.txt_key_norm = RMSNorm(K, param_dtype=norm_dtype)
-        self.img_proj = nnx.Linear(D, D, rngs=rngs, **dtypes)
-        self.txt_proj = nnx.Linear(D, D, rngs=rngs, **dtypes)
+        self.img_proj = Linear(D, D, rngs=rngs, **dtypes)
+        self.txt_proj = Linear(D, D, rngs=rngs, **dtypes)
 
     def __call__(self, img: jax.Array, txt: jax.Array, rope: Rope) -> tuple[jax.Array, jax.Array]:
         img_q, img_k, img_v = split_heads(self.img_qkv(img), self.num_heads)
@@ -187,9 +187,9 @@ class SingleBlock(nnx.Module):
     def __init__(self, config: TransformerConfig, rngs: nnx.Rngs, dtypes: Dtypes) -> None:
         D, M, K = config.hidden_dim, config.mlp_dim, config.head_dim
         self.num_heads = config.num_heads
-        self.modulation = nnx.Linear(D, 3 * D, rngs=rngs, **dtypes)
-        self.linear1 = nnx.Linear(D, 3 * D + M, rngs=rngs, **dtypes)
-        self.linear2 = nnx.Linear(D + M, D, rngs=rngs, **dtypes)
+        self.modulation = Linear(D, 3 * D, rngs=rngs, **dtypes)
+        self.linear1 = Linear(D, 3 * D + M, rngs=rngs, **dtypes)
+        self.linear2 = Linear(D + M, D, rngs=rngs, **dtypes)
         self.query_norm = RMSNorm(K, param_dtype=dtypes["param_dtype"])
         self.key_norm = RMSNorm(K, param_dtype=dtypes["param_dtype"])
 
@@ -203,8 +203,8 @@ class SingleBlock(nnx.Module):
 
 class MLP(nnx.Module):
     def __init__(self, dim: int, hidden: int, rngs: nnx.Rngs, dtypes: Dtypes) -> None:
-        self.fc1 = nnx.Linear(dim, hidden, rngs=rngs, **dtypes)
-        self.fc2 = nnx.Linear(hidden, dim, rngs=rngs, **dtypes)
+        self.fc1 = Linear(dim, hidden, rngs=rngs, **dtypes)
+        self.fc2 = Linear(hidden, dim, rngs=rngs, **dtypes)
 
     def __call__(self, x: jax.Array) -> jax.Array:
         return self.fc2(nnx.gelu(self.fc1(x)))
@@ -213,15 +213,15 @@ class MLP(nnx.Module):
 class FinalLayer(nnx.Module):
     def __init__(self, config: TransformerConfig, rngs: nnx.Rngs, dtypes: Dtypes) -> None:
         D = config.hidden_dim
-        self.adaLN_modulation = nnx.Linear(D, 2 * D, rngs=rngs, **dtypes)
-        self.linear = nnx.Linear(D, config.in_channels, rngs=rngs, **dtypes)
+        self.adaLN_modulation = Linear(D, 2 * D, rngs=rngs, **dtypes)
+        self.linear = Linear(D, config.in_channels, rngs=rngs, **dtypes)
 
     def __call__(self, x: jax.Array, vec: jax.Array) -> jax.Array:
         shift, scale = modulation(self.adaLN_modulation, vec, 2)
         return self.linear(modulate(x, shift, scale))
 
 
-def modulation(linear: nnx.Linear, vec: jax.Array, parts: int) -> list[jax.Array]:
+def modulation(linear: Linear, vec: jax.Array, parts: int) -> list[jax.Array]:
     """`parts` shifts, scales and gates [B, 1, D] out of the conditioning vector [B, D]."""
     return jnp.split(linear(nnx.silu(vec))[:, None, :], parts, axis=-1)
 

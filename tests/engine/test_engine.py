@@ -14,7 +14,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from flux_engine import Engine, FluxModelLoader, GenerationRequest, loader, run_diffuse_generation
+from flux_engine import Engine, FluxModelLoader, GenerationRequest, compiled, run_diffuse_generation
 from flux_engine.errors import CheckpointNotFound, NumericalError, WeightsMismatch
 from flux_engine.request import EngineStatus, Event, LoadingProgress, PicturesReady, StageStarted, StepDone
 from flux_engine.sampling.timers import FluxTimer
@@ -65,13 +65,13 @@ def engine(checkpoint: Path) -> Iterator[Engine]:
 def velocity_calls(monkeypatch: pytest.MonkeyPatch) -> list[float]:
     """The sigmas that the network was asked for."""
     calls: list[float] = []
-    velocity = loader._velocity
+    velocity = compiled.velocity
 
     def counting(graphdef: Any, state: Any, latents: jax.Array, sigma: Any, *rest: Any) -> jax.Array:
         calls.append(float(sigma))
         return velocity(graphdef, state, latents, sigma, *rest)
 
-    monkeypatch.setattr(loader, "_velocity", counting)
+    monkeypatch.setattr(compiled, "velocity", counting)
     return calls
 
 

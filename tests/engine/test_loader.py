@@ -13,7 +13,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from flux_engine import FluxModelLoader, denoising_states, loader, run_diffuse_generation
+from flux_engine import FluxModelLoader, compiled, denoising_states, loader, run_diffuse_generation
 from flux_engine.errors import (
     CheckpointNotFound,
     ConfigError,
@@ -30,7 +30,7 @@ from tests.engine.runs import CHANNELS, COLUMNS, HEIGHT, ROWS, TOKENS, WIDTH, la
 from tests.tiny import jitted, tiny_network
 from tests.tiny_checkpoint import CLIP, T5, TRANSFORMER, VAE
 
-COMPILED = (loader._run, loader._velocity, loader._encode_images, loader._decode_latents)
+COMPILED = (compiled.encode_text, compiled.velocity, compiled.encode_images, compiled.decode_latents)
 
 
 def weights_of(tiny_loader: FluxModelLoader, component: Any) -> list[jax.Array]:
@@ -175,14 +175,14 @@ def test_an_empty_prompt_is_a_prompt(tiny_loader: FluxModelLoader) -> None:
 
 
 def test_another_size_compiles_the_transformer_once_for_all_steps(tiny_loader: FluxModelLoader) -> None:
-    before = loader._velocity._cache_size()
+    before = compiled.velocity._cache_size()
     network = tiny_loader.prepare_conditioned_network("a hill", height=64, width=16)
     for noise in ("jax", "torch"):
         latents = run_diffuse_generation(
             conditioned_network=network, height=64, width=16, num_steps=3, seed=0, noise=noise
         )
         assert latents.shape == (1, 4, 1, CHANNELS)
-    assert loader._velocity._cache_size() == before + 1
+    assert compiled.velocity._cache_size() == before + 1
 
 
 def test_images_become_the_latents_that_the_autoencoder_makes(tiny_loader: FluxModelLoader) -> None:
@@ -218,7 +218,7 @@ def test_float32_products_are_float32_on_every_device(tiny_loader: FluxModelLoad
     text, pooled = np.ones((1, 64, T5.d_model), np.float32), np.ones((1, CLIP.hidden_size), np.float32)
     table = np.zeros((64 + TOKENS, TRANSFORMER.head_dim // 2), np.float32)
     graphdef, state = tiny_loader.load("transformer")
-    traced = jax.make_jaxpr(lambda *arguments: loader._velocity(graphdef, *arguments))(
+    traced = jax.make_jaxpr(lambda *arguments: compiled.velocity(graphdef, *arguments))(
         state, latents, one, text, pooled, (table, table), one
     )
     products = str(traced).count("dot_general[")
@@ -310,7 +310,7 @@ def test_text_encoders_leave_even_if_encoding_fails(
     def fail(*_: Any) -> None:
         raise MemoryError
 
-    monkeypatch.setattr(loader, "_run", fail)
+    monkeypatch.setattr(compiled, "encode_text", fail)
     with pytest.raises(MemoryError):
         fresh.encode_prompts(["a hill"])
     assert live_bytes() == before
@@ -357,13 +357,13 @@ def test_compiled_functions_take_weights_as_arguments(tiny_loader: FluxModelLoad
     text, pooled = np.ones((1, 64, T5.d_model), np.float32), np.ones((1, CLIP.hidden_size), np.float32)
     text, pooled, rope = on_device((text, pooled, (table, table)))
     ids = np.zeros((1, 77), np.int32)
-    assert not loader._run(*emptied("clip_text"), on_device(ids)).any()
-    assert not loader._run(*emptied("t5_text"), on_device(ids[:, :64])).any()
+    assert not compiled.encode_text(*emptied("clip_text"), on_device(ids)).any()
+    assert not compiled.encode_text(*emptied("t5_text"), on_device(ids[:, :64])).any()
     one = np.float32(1)
-    assert not loader._velocity(*emptied("transformer"), latents, one, text, pooled, rope, one).any()
-    assert (loader._decode_latents(*emptied("vae"), unpack(latents)) == 0.5).all()
+    assert not compiled.velocity(*emptied("transformer"), latents, one, text, pooled, rope, one).any()
+    assert (compiled.decode_latents(*emptied("vae"), unpack(latents)) == 0.5).all()
     no_mean = -VAE.shift_factor * VAE.scaling_factor
-    np.testing.assert_allclose(loader._encode_images(*emptied("vae"), images), no_mean, rtol=1e-6)
+    np.testing.assert_allclose(compiled.encode_images(*emptied("vae"), images), no_mean, rtol=1e-6)
     assert [function._cache_size() for function in COMPILED] == before
 
 
