@@ -8,12 +8,14 @@ from __future__ import annotations
 import argparse
 import os
 from collections.abc import Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, NoReturn
 
 from flux_engine.errors import RequestError
-from flux_engine.fields import FIELD, FIELDS, MODEL_FIELDS, Field, default_values, text_of
-from flux_engine.request import GenerationRequest
+from flux_engine.fields import FIELD, FIELDS, LORA_FIELDS, MODEL_FIELDS, Field, default_values, text_of
+from flux_engine.lora_text import SUFFIX, parse_lora
+from flux_engine.request import GenerationRequest, LoraUse
 
 DONE, FAILED, BAD_REQUEST, INTERRUPTED = 0, 1, 2, 130
 """Exit statuses; of several, the highest counts."""
@@ -94,26 +96,61 @@ def add_request_arguments(parser: argparse.ArgumentParser, checkpoint_dir: str |
         "--hf-repo", type=named, metavar="OWNER/NAME", help="a checkpoint in this layout on the Hugging Face Hub"
     )
     for field in FIELDS:
-        if field.name != "checkpoint_dir":
+        if field.name != "checkpoint_dir" and field.name not in LORA_FIELDS:
             _add_field(parser, field)
+    add_loras(parser, checkpoint_dir)
     parser.add_argument("--output", type=absolute, metavar="FILE", help="the PNG to write")
     add_verbose_loading(parser)
 
 
 def _add_field(parser: argparse.ArgumentParser, field: Field) -> None:
-    default = getattr(GenerationRequest, field.name)
-    unsaid = "the model's" if field.name in MODEL_FIELDS else field.blank if default is None else text_of(default)
     parser.add_argument(
         field.flag,
         type={"whole": int, "number": float}.get(field.kind, str),
         choices=[value for _, value in field.choices] or None,
-        help=f"{field.help} (default: {unsaid})",
+        help=f"{field.help} (default: {_unsaid(field)})",
     )
+
+
+def _unsaid(field: Field) -> str | None:
+    default = getattr(GenerationRequest, field.name)
+    return "the model's" if field.name in MODEL_FIELDS else text_of(default) or field.blank
+
+
+def add_loras(parser: argparse._ActionsContainer, default: str | None = None) -> None:
+    """Give a parser the flags that name LoRAs, one a flag, and those that say how they are applied.
+
+    Args:
+        default: of each; `argparse.SUPPRESS` after a verb, where it would undo what stands before the verb.
+    """
+    for field in (FIELD[name] for name in LORA_FIELDS):
+        told: dict[str, Any] = {"dest": field.name, "default": default}
+        if field.kind == "loras":
+            told |= {
+                "type": _lora,
+                "metavar": "FILE[:STRENGTH]",
+                "help": "a LoRA, of strength 1 if unsaid; repeatable",
+            }
+            parser.add_argument(field.flag, action="append", **told)
+        else:
+            told["help"] = f"{field.help} (default: {_unsaid(field)})"
+            parser.add_argument(field.flag, action=argparse.BooleanOptionalAction, **told)
+
+
+def _lora(text: str) -> LoraUse:
+    """A LoRA of the command line; its path from the root where a file lies there, with or without its suffix."""
+    try:
+        lora = parse_lora(text)
+    except RequestError as error:
+        raise argparse.ArgumentTypeError(f"{text!r}: {error}") from None
+    path = os.path.expanduser(lora.file)
+    here = next((each for each in (path, path + SUFFIX) if os.path.isfile(each)), None)
+    return replace(lora, file=str(absolute(here))) if here else lora
 
 
 def said(arguments: argparse.Namespace) -> dict[str, Any]:
     """The settings that the command line names, by field name; what it leaves out is left out."""
-    values = {name: getattr(arguments, name) for name in ("prompt", *FIELD)}
+    values = {name: getattr(arguments, name, None) for name in ("prompt", *FIELD)}
     return {name: value for name, value in values.items() if value is not None}
 
 

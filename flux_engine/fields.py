@@ -12,9 +12,10 @@ from dataclasses import dataclass, replace
 from typing import Any, Literal, get_args
 
 from flux_engine.errors import RequestError
+from flux_engine.lora_text import loras_text, parse_loras
 from flux_engine.request import DType, GenerationRequest, Integrator, Noise, Timer, defaults_for
 
-Kind = Literal["whole", "number", "text", "choice"]
+Kind = Literal["whole", "number", "text", "choice", "truth", "loras"]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -24,9 +25,9 @@ class Field:
     Attributes:
         name: the request's own name for it; the command line's flag with dashes in place of underscores.
         label: what it is called on a screen.
-        kind: what its text is turned into: int, float, or text.
+        kind: what its text is turned into: int, float, text, bool, or LoRAs.
         help: one sentence or two for a person.
-        choices: (label, value) pairs, of a "choice" only.
+        choices: (label, text) pairs, of a "choice" or a "truth" only.
         blank: what an empty text means, said to the user; None where there must be one.
     """
 
@@ -39,12 +40,14 @@ class Field:
 
     @property
     def flag(self) -> str:
-        """On the command line."""
-        return "--" + self.name.replace("_", "-")
+        """On the command line, where each LoRA has a flag of its own."""
+        name = self.name.removesuffix("s") if self.kind == "loras" else self.name
+        return "--" + name.replace("_", "-")
 
 
 INTEGRATOR_LABELS = {"euler": "Euler", "heun": "Heun", "ddim": "DDIM", "dpmpp_2s": "DPM++ 2S"}
 TIMER_LABELS = {"auto": "Model's own", "dynamic": "By size", "linear": "Linear"}
+TRUTHS = {"no": False, "yes": True}
 
 FIELDS: tuple[Field, ...] = (
     Field(name="width", label="Width", kind="whole", help="Pixels, a multiple of 16."),
@@ -108,10 +111,33 @@ FIELDS: tuple[Field, ...] = (
         help="A checkpoint folder. Empty: the demo model.",
         blank="demo model",
     ),
+    Field(
+        name="loras",
+        label="LoRA",
+        kind="loras",
+        help="Files that teach the model a style or a thing, each with its strength: ink:0.8; film.",
+        blank="none",
+    ),
+    Field(
+        name="lora_fuse",
+        label="Fuse LoRA",
+        kind="truth",
+        help="Add LoRAs to the weights: no slower steps, but another strength reads the model again.",
+        choices=tuple((text.capitalize(), text) for text in TRUTHS),
+    ),
+    Field(
+        name="lora_lenient",
+        label="Lenient",
+        kind="truth",
+        help="Warn of what a LoRA has and the model has not, in place of refusing it.",
+        choices=tuple((text.capitalize(), text) for text in TRUTHS),
+    ),
 )
 FIELD: Mapping[str, Field] = {field.name: field for field in FIELDS}
 MODEL_FIELDS = ("width", "height", "num_steps", "guidance_scale")
 """Fields whose default is the model's own."""
+LORA_FIELDS = ("loras", "lora_fuse", "lora_lenient")
+"""What the app can be started with, beside its model."""
 
 MAX_DIGITS = 18  # no whole number of a request has more than ten, and `int` refuses 4301
 _VALID = GenerationRequest(prompt="a valid request to try single values in")
@@ -126,7 +152,7 @@ def parse(name: str, text: str) -> Any:
     field, text = FIELD[name], text.strip()
     if not text:
         if field.blank is not None:
-            return None
+            return getattr(_VALID, name)
         raise RequestError("Needs a value.")
     value = _converted(field, text)
     check(name, value)
@@ -148,6 +174,12 @@ def check(name: str, value: Any) -> None:
 def _converted(field: Field, text: str) -> Any:
     if field.name == "checkpoint_dir":
         return _folder(text)
+    if field.kind == "loras":
+        return parse_loras(text)
+    if field.kind == "truth" and text.lower() not in TRUTHS:
+        raise RequestError(f"Needs {' or '.join(TRUTHS)}.")
+    if field.kind == "truth":
+        return TRUTHS[text.lower()]
     if field.kind == "whole" and text.isdecimal() and len(text) > MAX_DIGITS:
         return 10**MAX_DIGITS  # out of every range too, and short enough to be said
     try:
@@ -186,6 +218,10 @@ def text_of(value: Any) -> str:
     """How a value is written in its field."""
     if value is None:
         return ""
+    if isinstance(value, bool):
+        return next(text for text, truth in TRUTHS.items() if truth is value)
+    if isinstance(value, tuple):
+        return loras_text(value)
     return repr(value).removesuffix(".0") if isinstance(value, float) else str(value)
 
 

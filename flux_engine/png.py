@@ -106,10 +106,23 @@ def parameters_text(record: PictureRecord) -> str:
         "Seed": str(request.seed),
         "Size": f"{request.width}x{request.height}",
         "Model": _unquoted(record.model_name) or "unknown",
+        **_lora_hashes(request),
         "Version": f"flux-tui {record.versions.get('flux-tui', 'unknown')}",
     }
     line = ", ".join(f"{key}: {value}" for key, value in settings.items())
     return f"{_harmless(request.prompt)}\nNegative prompt: {_harmless(request.negative_prompt or '')}\n{line}"
+
+
+def _lora_hashes(request: GenerationRequest) -> dict[str, str]:
+    """The LoRAs with a known hash, as `"name: hash, name: hash"`.
+
+    The hash is AutoV2, the first 10 digits of the whole file's SHA-256, by which sites find a file as well as by
+    AutoV3 (12 digits, of its tensors alone), for which the file would have to be read a second time. The prompt gets no
+    `<lora:name:1>`: it would be painted as words by whoever copies it, and strengths are in the other chunk.
+    """
+    hashed = (lora for lora in request.loras if lora.sha256)
+    known = [f"{_unquoted(Path(lora.file).stem) or 'unknown'}: {lora.sha256[:10]}" for lora in hashed]
+    return {"Lora hashes": f'"{", ".join(known)}"'} if known else {}
 
 
 def _harmless(text: str) -> str:
@@ -125,7 +138,7 @@ def _harmless(text: str) -> str:
 
 def _unquoted(value: str) -> str:
     """A value without the signs that would need quotes in the settings line."""
-    return re.sub(r"[,:\s\"]+", " ", _harmless(value)).strip()
+    return re.sub(r"[,:\s\"\\]+", " ", _harmless(value)).strip()
 
 
 def encode_png(image: RGBImage, record: PictureRecord) -> bytes:

@@ -17,6 +17,7 @@ from pathlib import Path
 from typing import Any
 
 from flux_engine.errors import FluxError, RequestError
+from flux_engine.fields import text_of
 from flux_tui.config_help import describe, template
 from flux_tui.config_reader import Keys, Reader
 from flux_tui.options import AppOptions, PreviewOptions
@@ -169,4 +170,6 @@ def _edited(path: Path, text: str, keys: Keys, value: Any) -> str:
 def _for_toml(value: Any) -> Any:
     if isinstance(value, Mapping):
         return {name: _for_toml(each) for name, each in value.items()}
+    if isinstance(value, tuple):  # LoRAs
+        return text_of(value)
     return "" if value is None else str(value) if isinstance(value, Path) else value

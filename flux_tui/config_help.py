@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from textwrap import fill
 from typing import Any, NamedTuple
 
-from flux_engine.fields import MODEL_FIELDS
+from flux_engine.fields import MODEL_FIELDS, text_of
 from flux_engine.request import FLUX_DEFAULTS, GenerationRequest
 from flux_tui.config_reader import SETTINGS, TABLES
 from flux_tui.field_help import accepted_by
@@ -94,5 +94,6 @@ def _comment(text: str) -> str:
 
 
 def _toml(value: Any) -> str:
-    """A value as TOML writes it; what is unset is an empty text."""
-    return json.dumps("" if value is None else value)  # TOML's numbers, truths and plain texts are JSON's
+    """A value as TOML writes it; what is unset is an empty text, and LoRAs are one."""
+    plain = text_of(value) if value is None or isinstance(value, tuple) else value
+    return json.dumps(plain)  # TOML's numbers, truths and plain texts are JSON's

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from flux_engine.errors import RequestError
-from flux_engine.fields import FIELD, Field, check
+from flux_engine.fields import FIELD, Field, check, parse
 from flux_engine.request import GenerationRequest, is_whole
 from flux_tui.metadata import harmless
 from flux_tui.options import AppOptions, PreviewOptions, key_names, options_of
@@ -129,11 +129,15 @@ def setting_value(setting: Field, value: Any, folder: Path) -> Any:
         RequestError: it takes no such value; the message starts with "Needs".
     """
     if setting.blank is not None and value == "":
-        return None
+        return parse(setting.name, "")
     if setting is COUNT:
         return parse_count(str(value) if is_whole(value) else "")
     if setting.kind == "choice" and value not in (choices := [name for _, name in setting.choices]):
         raise RequestError(f"Needs one of {', '.join(choices)}.")
+    if setting.kind == "loras":
+        if not isinstance(value, str) or harmless(value) != value:
+            raise RequestError("Needs FILE[:STRENGTH], several with a ; between.")
+        return parse(setting.name, value)
     if setting.kind == "text" and not (isinstance(value, str) and harmless(value) == value):
         raise RequestError("Needs plain text.")
     if setting.name == "checkpoint_dir":

@@ -7,11 +7,13 @@ from __future__ import annotations
 
 import argparse
 import os
+from collections.abc import Sequence
 from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import Literal, get_args
 
-from flux_engine.arguments import absolute, named
+from flux_engine.arguments import absolute, add_loras, named
+from flux_engine.request import LoraUse
 from flux_tui.options import Graphics
 from flux_tui.terminal.colour import Colours
 
@@ -31,6 +33,7 @@ class Launch:
         graphics: how pictures are drawn; "auto" takes the best that the terminal has.
         theme: a theme's name.
         config: the config file, in place of the user's own.
+        loras, lora_fuse, lora_lenient: these settings of the form.
     """
 
     low_bandwidth: bool | None = None
@@ -41,6 +44,9 @@ class Launch:
     graphics: Graphics | None = None
     theme: str | None = None
     config: Path | None = None
+    loras: Sequence[LoraUse] | None = None
+    lora_fuse: bool | None = None
+    lora_lenient: bool | None = None
 
 
 def add_app_arguments(parser: argparse.ArgumentParser) -> None:
@@ -58,6 +64,7 @@ def add_app_arguments(parser: argparse.ArgumentParser) -> None:
     app.add_argument("--color", choices=get_args(Color), help="how many colours there are (default: ask the terminal)")
     app.add_argument("--graphics", choices=get_args(Graphics), help="what draws pictures (default: the best there is)")
     app.add_argument("--theme", type=named, metavar="NAME", help="the colours, by name: flux-light, nord")
+    add_loras(app)
 
 
 def _config_file(text: str) -> Path:

@@ -21,7 +21,7 @@ LISTS: tuple[Pane, ...] = ("queue", "history")
 MIN_COLUMNS, MIN_LINES = 32, 10
 NARROW, NORMAL, WIDE = 72, 100, 160
 LOW = 16  # lines, of which a list has 8 and the picture the rest: a frame, two lines of words, four of picture
-SETTINGS_LINES = 18  # every row of the form and its border
+SETTINGS_LINES = 19  # the rows of the form down to the LoRAs, and its border; how these are applied is below
 LEAST_PROMPT_LINES = 6
 
 

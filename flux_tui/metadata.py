@@ -98,15 +98,23 @@ def harmless(text: str) -> str:
     return _UNPRINTABLE.sub("\N{REPLACEMENT CHARACTER}", re.sub(r"\r\n?", "\n", text))
 
 
+def all_harmless(value: Any) -> Any:
+    """What JSON has given, with every text in it harmless."""
+    if isinstance(value, str):
+        return harmless(value)
+    if isinstance(value, list):
+        return [all_harmless(each) for each in value]
+    if isinstance(value, dict):
+        return {name: all_harmless(each) for name, each in value.items()}
+    return value
+
+
 def record_from_json(text: str) -> PictureRecord | None:
     """The record in this program's own chunk; None when it is not one. Keys of a later schema are passed over."""
     try:
         body = json.loads(text)
         known = {field.name for field in fields(GenerationRequest)}
-        values = {key: value for key, value in body["request"].items() if key in known}
-        for name in ("prompt", "negative_prompt", "checkpoint_dir"):
-            if isinstance(values.get(name), str):
-                values[name] = harmless(values[name])
+        values = {key: all_harmless(value) for key, value in body["request"].items() if key in known}
         return PictureRecord(
             request=GenerationRequest(**values),
             picture=int(body.get("picture", 1)),

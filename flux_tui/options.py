@@ -117,6 +117,9 @@ class AppOptions:
     gallery: Path | None = field(
         default=None, metadata=_told("The folder for pictures. Unset: flux-tui in your pictures folder.", is_path=True)
     )
+    lora_folder: Path | None = field(
+        default=None, metadata=_told("The folder of LoRAs. Unset: loras in the app's data folder.", is_path=True)
+    )
     editor: str | None = field(
         default=None, metadata=_told("The command that edits a prompt outside. Unset: $VISUAL, then $EDITOR.")
     )

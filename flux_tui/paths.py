@@ -52,6 +52,11 @@ def models_dir() -> Path:
     return platformdirs.user_data_path(APP_NAME, appauthor=False) / "models"
 
 
+def loras_dir() -> Path:
+    """LoRAs, which are put there by hand, or by links to where they lie."""
+    return platformdirs.user_data_path(APP_NAME, appauthor=False) / "loras"
+
+
 def cache_dir() -> Path:
     """What can be made again at any time, thumbnails above all."""
     return platformdirs.user_cache_path(APP_NAME, appauthor=False)

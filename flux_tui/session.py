@@ -6,13 +6,15 @@ import logging
 import threading
 from collections.abc import Iterable, Mapping
 from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
 from flux_engine.errors import OutputError
-from flux_engine.fields import default_texts, text_of
+from flux_engine.fields import LORA_FIELDS, default_texts, text_of
 from flux_tui import paths
 from flux_tui.config import Config, ConfigFileError, load_config, set_value
 from flux_tui.launch import Launch
+from flux_tui.loras import short_name
 from flux_tui.prompts import PromptHistory
 from flux_tui.settings import COUNT, FIXED, RANDOM, SEED_USE, model_of
 from flux_tui.state import load_state, save_state
@@ -46,6 +48,11 @@ class Session:
             return said
         return getattr(self.config.app if hasattr(self.config.app, name) else self.config.preview, name)
 
+    @property
+    def lora_folder(self) -> Path:
+        """Where LoRAs are looked for by name."""
+        return self.config.app.lora_folder or paths.loras_dir()
+
     def first_texts(self, checkpoint_dir: str | None) -> dict[str, str]:
         """What stands in the form at first, by a field's name: what the last run left, else the config's defaults.
 
@@ -53,9 +60,17 @@ class Session:
             checkpoint_dir: the model that the command line names; settings left for another one are not taken.
         """
         left = dict(self.state.settings)
-        if left and (checkpoint_dir is None or model_of(checkpoint_dir) == model_of(left.get("checkpoint_dir", ""))):
-            return left
-        return self.default_texts(checkpoint_dir)
+        is_other = checkpoint_dir is not None and model_of(checkpoint_dir) != model_of(left.get("checkpoint_dir", ""))
+        if not left or is_other:
+            left = self.default_texts(checkpoint_dir)
+        return left | self._said()
+
+    def _said(self) -> dict[str, str]:
+        """What the command line puts into the form."""
+        said = {name: value for name in LORA_FIELDS if (value := getattr(self.launch, name)) is not None}
+        if "loras" in said:
+            said["loras"] = tuple(replace(lora, file=short_name(lora.file, self.lora_folder)) for lora in said["loras"])
+        return {name: text_of(value) for name, value in said.items()}
 
     def default_texts(self, checkpoint_dir: str | None) -> dict[str, str]:
         """The form's texts as the config has them, over the model's own."""

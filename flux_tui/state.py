@@ -16,7 +16,7 @@ from typing import Any
 from flux_engine.errors import RequestError
 from flux_engine.png import write_file
 from flux_engine.request import GenerationRequest, is_number
-from flux_tui.metadata import harmless
+from flux_tui.metadata import all_harmless, harmless
 
 SCHEMA = 1
 MAX_BYTES = 64 * 1024 * 1024  # a queue of a thousand different prompts stays below 2 MB
@@ -160,8 +160,7 @@ def request_from_dict(body: Mapping[str, Any]) -> GenerationRequest:
         RequestError: it is none that can be painted.
     """
     known = [each.name for each in fields(GenerationRequest)]
-    values: dict[str, Any] = {name: body[name] for name in known if name in body}
-    values |= {name: harmless(value) for name, value in values.items() if isinstance(value, str)}
+    values: dict[str, Any] = {name: all_harmless(body[name]) for name in known if name in body}
     if not isinstance(values.get("checkpoint_dir"), str | None):
         raise RequestError(f"checkpoint_dir is {values['checkpoint_dir']!r}; expected a folder.")
     try:

@@ -13,6 +13,7 @@ from collections.abc import Callable
 from flux_engine.errors import FluxError, RequestError
 from flux_tui import editor
 from flux_tui.layout import Pane
+from flux_tui.loras import located
 from flux_tui.screens.album import Album
 from flux_tui.screens.easel import Easel
 from flux_tui.screens.finder import Finder
@@ -80,7 +81,8 @@ class ActionScreen(PaneScreen):
             self.prompt.say("Say what to paint.")
             return
         try:
-            requests = self.form.requests(prompt, negative)
+            asked = self.form.requests(prompt, negative)
+            requests = [located(request, self.session.lora_folder) for request in asked]
         except RequestError as error:
             self.newsroom.say_fault(str(error), error.hint)
             self.status.say(str(error), "$text-error")
@@ -203,6 +205,10 @@ class ActionScreen(PaneScreen):
     async def action_pick_model(self) -> None:
         """Put a model that has a name into the form."""
         await self.finder.model()
+
+    async def action_pick_lora(self) -> None:
+        """Choose LoRAs and their strengths."""
+        await self.finder.loras()
 
     async def action_pick_preset(self) -> None:
         """Take a preset's settings."""

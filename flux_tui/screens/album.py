@@ -18,6 +18,7 @@ from flux_engine.fields import texts_of
 from flux_engine.request import RGBImage
 from flux_tui import trash
 from flux_tui.gallery import SavedPicture
+from flux_tui.loras import in_short
 from flux_tui.preview import read_image
 from flux_tui.settings import SEED_USE
 from flux_tui.widgets.history import What
@@ -120,7 +121,7 @@ class Album:
             else:
                 easel.words(partial(stage.say_fault, *fault))
         elif self._screen.newsroom.is_painting:
-            easel.look(image, picture, f"{self._screen.key('leave-zoom')} shows the one being painted")
+            easel.look(image, picture, f"{self._screen.key('leave-zoom')} shows the one painted last")
             self._screen.newsroom.show_progress()
         else:
             easel.show(image, picture)
@@ -158,7 +159,8 @@ class Album:
 
     def recall(self, picture: SavedPicture, what: What) -> None:
         """Put a picture's request into the panes, or a part of it."""
-        request, texts = picture.record.request, texts_of(picture.record.request)
+        request = picture.record.request
+        texts = texts_of(in_short(request, self._screen.session.lora_folder))
         prompt, form = self._screen.prompt, self._screen.form
         match what:
             case "all":

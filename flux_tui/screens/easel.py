@@ -11,6 +11,7 @@ from functools import partial
 
 from flux_engine.request import RGBImage
 from flux_tui.gallery import SavedPicture
+from flux_tui.loras import listed
 from flux_tui.widgets.stage import Stage
 
 TITLE = "Picture"
@@ -124,4 +125,5 @@ def saved_facts(picture: SavedPicture) -> Facts:
     """What the caption says of a picture, the most important first."""
     request = picture.record.request
     size = f"{request.width} x {request.height}"
-    return size, f"seed {request.seed}", f"{request.num_steps} steps", f"{picture.day}/{picture.path.name}"
+    loras = [listed(request.loras)] if request.loras else []
+    return size, f"seed {request.seed}", f"{request.num_steps} steps", *loras, f"{picture.day}/{picture.path.name}"

@@ -8,12 +8,17 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
-from flux_engine.errors import FluxError
+from flux_engine.errors import FluxError, RequestError
+from flux_engine.fields import parse
+from flux_engine.lora_text import loras_text
 from flux_tui import paths, styles
+from flux_tui.glyphs import glyphs
 from flux_tui.layout import PANES, Pane
+from flux_tui.loras import listed
 from flux_tui.models import load_models
 from flux_tui.prompts import Entry, holding
 from flux_tui.screens.jump import JumpScreen
+from flux_tui.screens.loras import LoraPicker, Loras
 from flux_tui.screens.picker import Picker, pick
 from flux_tui.session import Session
 
@@ -97,6 +102,26 @@ class Finder:
 
         empty = "No model has that name: 'flux-tui models add' gives one."
         await pick(self._screen.app, Picker("Models", find, read=read, empty=empty, ellipsis=self._ellipsis), take)
+
+    async def loras(self) -> None:
+        """Choose LoRAs and their strengths; the form gets them when that is done."""
+        form, prompt, status = self._screen.form, self._screen.prompt, self._screen.status
+
+        def insert(words: tuple[str, ...]) -> None:
+            added = prompt.add_words(words)
+            said = f"In the prompt now: {', '.join(added)}." if added else "All its words are in the prompt."
+            status.say(said if words else "The file of this LoRA tells no trigger words.")
+
+        def take(loras: Loras) -> None:
+            form.put({"loras": loras_text(loras)})
+            status.say(f"The next picture is painted with {listed(loras) or 'no LoRA'}.")
+
+        try:
+            chosen = parse("loras", form.texts["loras"])
+        except RequestError:  # the line below the field says why
+            chosen = ()
+        signs = glyphs(self._session.option("ascii"))
+        await pick(self._screen.app, LoraPicker(self._session.lora_folder, chosen, insert, signs), take)
 
     def _put_prompt(self, prompt: str, negative_prompt: str | None = None) -> None:
         pane = self._screen.prompt

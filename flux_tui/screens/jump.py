@@ -11,7 +11,7 @@ from typing import ClassVar
 from textual import events
 from textual.app import ComposeResult
 from textual.binding import Binding
-from textual.geometry import Offset
+from textual.geometry import Offset, Region
 from textual.screen import ModalScreen
 from textual.widget import Widget
 from textual.widgets import Static
@@ -82,6 +82,12 @@ class _Label(Static):
 
     def place(self) -> None:
         """Go to the target's corner; away, when that is not to be seen."""
-        region, seen = self.target.region, self.target.screen.size.region
-        self.display = self.target.is_on_screen and seen.contains_point(region.offset)
-        self.styles.offset = Offset(min(region.x, seen.width - 3), region.y)
+        corner = self.target.region.offset
+        self.display = self.target.is_on_screen and self._seen.contains_point(corner)
+        self.styles.offset = Offset(min(corner.x, self.target.screen.size.width - 3), corner.y)
+
+    @property
+    def _seen(self) -> Region:
+        """What is to be seen of the target: to Textual, a row that a frame has scrolled away is on the screen, too."""
+        screen = self.target.screen
+        return screen.find_widget(self.target).visible_region.intersection(screen.size.region)

@@ -24,8 +24,10 @@ from flux_tui.gallery import Gallery
 from flux_tui.glyphs import glyphs
 from flux_tui.keys import SCREEN_KEYS
 from flux_tui.layout import PANES, Pane
+from flux_tui.loras import in_short
 from flux_tui.screens.actions import ActionScreen
 from flux_tui.screens.album import Album
+from flux_tui.screens.compositor import NearCompositor
 from flux_tui.screens.easel import Easel
 from flux_tui.screens.finder import Finder
 from flux_tui.screens.news import Newsroom
@@ -82,6 +84,7 @@ class MainScreen(ActionScreen):
         checkpoint_dir: str | None = None,
     ) -> None:
         super().__init__(_pane(session.layout("pane", "prompt")), _pane(session.layout("list", "history")))
+        self._compositor = NearCompositor()
         self.gallery = gallery
         self.worker = worker
         self.session = session
@@ -260,7 +263,7 @@ class MainScreen(ActionScreen):
     def put_back(self, request: GenerationRequest) -> None:
         """Put a request into the panes; its seed stays fixed."""
         self.prompt.put_back(request.prompt, request.negative_prompt or "")
-        self.form.put_back(request)
+        self.form.put_back(in_short(request, self.session.lora_folder))
 
     # What is kept
 

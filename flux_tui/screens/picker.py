@@ -29,6 +29,16 @@ PADDED_NAME = re.compile(r"[\w-](?:[\w -]{0,9}[\w-])? {2,12}")
 MAX_SHOWN = 200  # more words find the rest; an OptionList lays out every row, 10 ms for these
 
 T = TypeVar("T")
+Label = str | tuple[str, str]
+"""A row: words, or a column that stays as it is and the words behind it."""
+
+
+class Typed(Input):
+    """What is typed to find rows, and the keys for the one under the cursor."""
+
+    BINDINGS: ClassVar = [
+        Binding("enter", "screen.take", "Take", key_display="Enter", id="picker-take", tooltip="Take this one")
+    ]
 
 
 class Picker(ModalScreen[T | None]):
@@ -60,6 +70,8 @@ class Picker(ModalScreen[T | None]):
     }
     """
 
+    TYPED: ClassVar[type[Typed]] = Typed
+
     BINDINGS: ClassVar = [
         Binding(
             "escape", "leave", "Leave", key_display="Esc", id="picker-leave", tooltip="Leave without taking anything"
@@ -73,7 +85,7 @@ class Picker(ModalScreen[T | None]):
     def __init__(
         self,
         title: str,
-        find: Callable[[str], Sequence[tuple[str, T]]],
+        find: Callable[[str], Sequence[tuple[Label, T]]],
         *,
         read: Callable[[], object] | None = None,
         empty: str = "Nothing matches.",
@@ -86,9 +98,9 @@ class Picker(ModalScreen[T | None]):
         self._read = read
         self._has_read = asyncio.Event()
         self._empty = Static(empty, id="picker-empty", markup=False)
-        self._found: Sequence[tuple[str, T]] = ()
+        self._found: Sequence[tuple[Label, T]] = ()
         self._searched = ""
-        self._typed = _Typed(placeholder=placeholder, select_on_focus=False)
+        self._typed = self.TYPED(placeholder=placeholder, select_on_focus=False)
         self._matches = _Matches(ellipsis)
 
     def compose(self) -> ComposeResult:
@@ -109,44 +121,70 @@ class Picker(ModalScreen[T | None]):
             try:
                 await off_thread(self._read)
             except TimeoutError:
-                self._empty.update("The disk does not answer.")
+                self.say_empty("The disk does not answer.")
         self._has_read.set()
         self._search()
+
+    def say_empty(self, words: str) -> None:
+        """Say this from now on when nothing is found."""
+        if self._empty.content != words:
+            self._empty.update(words)
 
     @on(Input.Changed)
     def _search(self) -> None:
         if not self._has_read.is_set():
             return
-        self._searched = typed = self._typed.value
-        self._found = self._find(typed)
-        self._matches.show([label for label, _ in self._found[:MAX_SHOWN]])
+        self._searched = self._typed.value
+        self._draw_again(0)
+
+    def _draw_again(self, place: int | None = None) -> None:
+        """Find once more, with the cursor on the row at a place, or where it was."""
+        self._found = self._find(self._searched)
+        self._matches.show([label for label, _ in self._found[:MAX_SHOWN]], self.place if place is None else place)
         box = self.query_one(Vertical)
         box.set_class(not self._found, "-none")
-        count = len(self._found)
-        box.border_subtitle = f"{MAX_SHOWN} of {count:,}" if count > MAX_SHOWN else str(count or "")
+        box.border_subtitle = self.count_shown(len(self._found))
+
+    def count_shown(self, count: int) -> str:
+        """What is said of how many were found."""
+        return f"{MAX_SHOWN} of {count:,}" if count > MAX_SHOWN else str(count or "")
+
+    @property
+    def place(self) -> int | None:
+        """The row under the cursor, from 0; None where there is none."""
+        return self._matches.highlighted
 
     def action_move(self, how: str) -> None:
         """Move the cursor of the list, which never has the focus. `how` is an action of its own."""
         getattr(self._matches, f"action_{how}")()
 
     async def action_take(self) -> None:
-        """Close with what the cursor is on, if anything was found."""
+        """Take what the cursor is on, if anything was found."""
+        await self.catch_up()
+        if self.place is not None:
+            self.take(self.place)
+
+    async def catch_up(self) -> None:
+        """Have found what was typed, also when a key came in one burst with the words."""
         with contextlib.suppress(TimeoutError):
             await asyncio.wait_for(self._has_read.wait(), PATIENCE_S)
-        if self._searched != self._typed.value:  # Enter came in one burst with the words
+        if self._searched != self._typed.value:
             self._search()
-        if self._matches.highlighted is not None:
-            self._end(self._found[self._matches.highlighted][1])
+
+    def take(self, place: int) -> None:
+        """Close with the row at a place."""
+        self.end(self._found[place][1])
 
     def action_leave(self) -> None:
         """Close; nothing is taken."""
-        self._end(None)
+        self.end(None)
 
     @on(OptionList.OptionSelected)
     def _take_clicked(self, event: OptionList.OptionSelected) -> None:
-        self._end(self._found[event.option_index][1])
+        self.take(event.option_index)
 
-    def _end(self, result: T | None) -> None:
+    def end(self, result: T | None) -> None:
+        """Close with a result."""
         if self.is_active:  # a second Enter of the same burst would close the screen below
             self.dismiss(result)
 
@@ -159,12 +197,6 @@ async def pick(app: App[Any], picker: Picker[T], take: Callable[[T], Awaitable[N
             await taking
 
     await app.push_screen(picker, taken)  # awaited: the keys that follow in one burst are for the picker
-
-
-class _Typed(Input):
-    BINDINGS: ClassVar = [
-        Binding("enter", "screen.take", "Take", key_display="Enter", id="picker-take", tooltip="Take this one")
-    ]
 
 
 class _Matches(OptionList, can_focus=False):
@@ -183,13 +215,13 @@ class _Matches(OptionList, can_focus=False):
     def __init__(self, ellipsis: str) -> None:
         super().__init__()
         self._ellipsis = ellipsis
-        self._labels: Sequence[str] = ()
+        self._labels: Sequence[Label] = ()
 
-    def show(self, labels: Sequence[str]) -> None:
-        """Show these, the first one highlighted."""
+    def show(self, labels: Sequence[Label], place: int | None) -> None:
+        """Show these, the one at a place highlighted."""
         self._labels = labels
         self._fill()
-        self.highlighted = 0 if labels else None
+        self.highlighted = min(place or 0, len(labels) - 1) if labels else None
 
     def on_resize(self) -> None:
         place = self.highlighted
@@ -201,7 +233,10 @@ class _Matches(OptionList, can_focus=False):
         self.set_options([Content(_row(label, width, self._ellipsis) or " ") for label in self._labels])
 
 
-def _row(label: str, width: int, ellipsis: str) -> str:
+def _row(label: Label, width: int, ellipsis: str) -> str:
     """The label in one line; the spaces after a name that was padded stay, so that what follows is a column."""
-    name = padded_name.group() if (padded_name := PADDED_NAME.match(label)) else ""
-    return name + shortened(label[len(name) :], max(width - cell_len(name), 0), ellipsis)
+    if isinstance(label, str):
+        name = padded_name.group() if (padded_name := PADDED_NAME.match(label)) else ""
+        label = name, label[len(name) :]
+    name, words = label
+    return name + shortened(words, max(width - cell_len(name), 0), ellipsis)

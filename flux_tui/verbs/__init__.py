@@ -47,6 +47,11 @@ def configured(arguments: argparse.Namespace) -> Config:
         return error.config
 
 
+def lora_folder(config: Config) -> Path:
+    """Where LoRAs are looked for by name: the config's folder, or the usual one."""
+    return config.app.lora_folder or paths.loras_dir()
+
+
 def gallery_dir(arguments: argparse.Namespace, config: Config) -> Path:
     """The gallery that was named, else the config's, else the usual one."""
     return arguments.gallery or config.app.gallery or paths.gallery_dir()

@@ -21,10 +21,11 @@ from flux_engine.request import PicturesReady
 from flux_engine.series import MAX_COUNT, SeedUse, next_seed, series
 from flux_tui import paths
 from flux_tui.config import Config
+from flux_tui.loras import located
 from flux_tui.settings import COUNT, FIXED, INCREMENT, RANDOM, SEED_USE
 from flux_tui.styles import PROMPT, apply, styles
 from flux_tui.toml_file import unknown
-from flux_tui.verbs import Verbs, add_gallery, configured, gallery_dir
+from flux_tui.verbs import Verbs, add_gallery, configured, gallery_dir, lora_folder
 from flux_tui.verbs.prompt_file import prompt_lines, settings_in
 
 EPILOG = """\
@@ -95,7 +96,7 @@ def _asked(arguments: argparse.Namespace, config: Config) -> Iterator[Asked]:
             try:
                 settings = own()
                 request = request_from(arguments, {**carried, **settings}, _of_request(usual))
-                request = replace(request, prompt=apply(style, request.prompt))
+                request = located(replace(request, prompt=apply(style, request.prompt)), lora_folder(config))
             except RequestError as error:
                 yield RequestError(f"{where}{error}", hint=error.hint)
                 continue

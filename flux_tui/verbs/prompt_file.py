@@ -12,6 +12,8 @@ from typing import Any
 from flux_engine.display import say
 from flux_engine.errors import RequestError
 from flux_engine.fields import FIELD
+from flux_engine.lora_text import parse_loras
+from flux_engine.request import LoraUse
 
 STDIN = "-"
 KNOWN = ("prompt", *FIELD)
@@ -66,7 +68,16 @@ def settings_in(line: str, *, only_json: bool = False) -> dict[str, Any]:
         raise RequestError("there is no prompt.", hint='Add "prompt": "what to paint".')
     if "checkpoint_dir" in settings:
         settings["checkpoint_dir"] = _folder(settings["checkpoint_dir"])
+    if isinstance(settings.get("loras"), str):
+        settings["loras"] = _loras(settings["loras"])
     return settings
+
+
+def _loras(text: str) -> tuple[LoraUse, ...]:
+    try:
+        return parse_loras(text)
+    except RequestError as error:
+        raise RequestError(f"loras is {text[:60]!r}. {error}", hint='Write them as "ink:0.8; film".') from None
 
 
 def _json_object(line: str) -> dict[str, Any]:

@@ -6,12 +6,15 @@ its value means to the other rows is the form's.
 
 from __future__ import annotations
 
+from functools import partial
+
 from textual.app import ComposeResult
 from textual.containers import Horizontal, Vertical
 from textual.widgets import Input, Label, Select, Static
 
 from flux_engine.fields import Field
 from flux_tui.glyphs import Glyphs
+from flux_tui.widgets.lora_input import LoraInput
 
 LABEL_WIDTH = 12
 
@@ -53,7 +56,7 @@ class FieldRow(Vertical):
         self._fault = Label("", classes="fault", markup=False)
 
     def compose(self) -> ComposeResult:
-        self.control = _control(self.field, self._text)  # not in __init__: an Input wants a running app
+        self.control = _control(self.field, self._text, self._signs)  # not in __init__: an Input wants a running app
         with Horizontal():
             yield self._label
             yield self.control
@@ -87,9 +90,10 @@ class FieldRow(Vertical):
             self._label.update(mark if changed else self.field.label)
 
 
-def _control(field: Field, text: str) -> Input | Select[str]:
-    if field.kind == "choice":
+def _control(field: Field, text: str, signs: Glyphs) -> Input | Select[str]:
+    if field.choices:
         return Select(field.choices, value=text, allow_blank=False, compact=True, id=field.name, tooltip=field.help)
-    control = Input(text, compact=True, id=field.name, placeholder=field.blank or "", tooltip=field.help)
+    kind = partial(LoraInput, ellipsis=signs.ellipsis) if field.kind == "loras" else Input
+    control = kind(text, compact=True, id=field.name, placeholder=field.blank or "", tooltip=field.help)
     control.cursor_blink = False  # a blinking cursor sends bytes for ever
     return control

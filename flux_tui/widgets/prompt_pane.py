@@ -133,6 +133,14 @@ class PromptPane(Vertical):
         editor = self.editor_in_use
         editor.replace(text, *editor.selection, maintain_selection_offset=False)
 
+    def add_words(self, words: Sequence[str]) -> list[str]:
+        """Put words behind the prompt, after commas, but for those that it has; which ones came in."""
+        text = self.text.rstrip(" ,")
+        missing = [word for word in words if word.casefold() not in text.casefold()]
+        if missing:
+            self.editor.put_back(", ".join([text, *missing] if text else missing))
+        return missing
+
     def replace(self, text: str) -> None:
         """Replace the text of the editor in use; one undo brings the old one back."""
         self.editor_in_use.put_back(text)

@@ -43,6 +43,15 @@ SETTINGS_SCREEN_KEYS = (
         tooltip="Paint the next pictures with another model, by its name",
     ),
     Binding(
+        "ctrl+n",
+        "pick_lora",
+        "LoRAs",
+        key_display="^N",
+        show=False,
+        id="pick-lora",
+        tooltip="Choose LoRAs, each with its strength",
+    ),
+    Binding(
         UNBOUND,
         "save_preset",
         "Save as preset",

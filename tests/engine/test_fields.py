@@ -9,7 +9,7 @@ import pytest
 
 from flux_engine.errors import RequestError
 from flux_engine.fields import FIELDS, default_texts, parse, parse_all, texts_of
-from flux_engine.request import DEMO_DEFAULTS, FLUX_DEFAULTS, GenerationRequest
+from flux_engine.request import DEMO_DEFAULTS, FLUX_DEFAULTS, GenerationRequest, LoraUse
 
 REQUEST = GenerationRequest(
     prompt="p", negative_prompt="n", width=192, seed=7, integrator="heun", sigma_shift=1.5, checkpoint_dir="/models/x"
@@ -21,7 +21,15 @@ def test_every_part_of_a_request_but_the_prompt_is_a_field() -> None:
 
 
 @pytest.mark.parametrize(
-    "request_", [REQUEST, GenerationRequest(prompt="p"), GenerationRequest(prompt="p", guidance_scale=3.1234567)]
+    "request_",
+    [
+        REQUEST,
+        GenerationRequest(prompt="p"),
+        GenerationRequest(prompt="p", guidance_scale=3.1234567),
+        GenerationRequest(
+            prompt="p", loras=(LoraUse(file="/l/ink", strength=0.8), LoraUse(file="film")), lora_fuse=True
+        ),
+    ],
 )
 def test_a_request_survives_its_fields(request_: GenerationRequest) -> None:
     values, faults = parse_all(texts_of(request_))
@@ -45,6 +53,8 @@ def test_a_request_survives_its_fields(request_: GenerationRequest) -> None:
         ("batch_size", "65", "Needs a whole number from 1 to 64."),
         pytest.param("width", "9" * 5000, "Needs a whole number from 16 to 8192.", id="5000 digits"),
         ("sigma_shift", "-1", "Needs a number above 0."),
+        ("loras", "ink:11", "Needs a strength from -10 to 10 for ink."),
+        ("lora_fuse", "perhaps", "Needs no or yes."),
         ("integrator", "rk4", "Needs one of euler, heun, ddim, dpmpp_2s."),
     ],
 )
@@ -56,6 +66,7 @@ def test_a_wrong_value_is_refused_with_what_is_needed(name: str, text: str, faul
 
 def test_empty_means_the_default_where_there_is_one() -> None:
     assert [parse(name, " ") for name in ("sigma_shift", "checkpoint_dir", "negative_prompt")] == [None, None, None]
+    assert parse("loras", " ") == ()
 
 
 def test_a_home_folder_is_found(monkeypatch: pytest.MonkeyPatch) -> None:

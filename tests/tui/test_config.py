@@ -11,6 +11,7 @@ import pytest
 
 from flux_engine.errors import FluxError, OutputError, RequestError
 from flux_engine.fields import FIELDS
+from flux_engine.request import LoraUse
 from flux_tui import paths
 from flux_tui.config import Config, ConfigFileError, describe, load_config, set_value, template
 from flux_tui.options import AppOptions, PreviewOptions, key_names, options_of
@@ -260,11 +261,13 @@ def test_a_value_is_set_and_every_comment_stays(file: Path) -> None:
     assert file.read_text() == text.replace("'a'", '"flux-light"')
     set_value(file, "app.gallery", Path("/pictures"))
     set_value(file, "keys.generate", "f7")
-    set_value(file, ("presets", "v1.5"), {"num_steps": 4, "sigma_shift": None})
+    loras = (LoraUse(file="ink", strength=0.8), LoraUse(file="film"))
+    quick = {"num_steps": 4, "sigma_shift": None, "loras": loras, "lora_fuse": True}
+    set_value(file, ("presets", "v1.5"), quick)
     config = load_config(file)
     assert (config.app.theme, config.app.gallery) == ("flux-light", Path("/pictures"))
     assert config.keys == {"generate": "f7"}
-    assert config.preset("v1.5") == {"num_steps": 4, "sigma_shift": None}
+    assert config.preset("v1.5") == quick and 'loras = "ink:0.8; film"' in file.read_text()
     assert file.read_text().startswith("# mine\n[app]\n") and "# slow link\nmax_fps = 2\n" in file.read_text()
 
 
@@ -282,6 +285,9 @@ def test_a_value_is_taken_out_again(file: Path) -> None:
         ("app.theme", 3, "theme is 3; expected plain text"),
         ("app.them", "x", "did you mean theme"),
         ("presets.quick", {"num_steps": 0}, "num_steps is 0"),
+        ("defaults.loras", "ink:11", "loras is 'ink:11'; expected a strength from -10 to 10 for ink."),
+        ("defaults.loras", 3, r"loras is 3; expected FILE\[:STRENGTH\], several with a ; between"),
+        ("defaults.lora_fuse", "yes", "lora_fuse is 'yes'; expected true or false"),
         ("presets.quick.num_steps", 2000, "num_steps is 2000"),
         ("preview.max_fps.deep", 3, "max_fps is 2; expected a table"),
         ("defaults.timer", object(), "cannot be edited"),

@@ -15,7 +15,7 @@ import pytest
 
 from flux_engine import cli
 from flux_engine.errors import CheckpointNotFound
-from flux_engine.request import FLUX_DEFAULTS, MAX_SEED
+from flux_engine.request import FLUX_DEFAULTS, MAX_SEED, LoraUse
 from flux_tui import __main__ as tui_main
 from flux_tui import paths
 from flux_tui.metadata import read_record
@@ -328,6 +328,39 @@ def test_a_presets_count_and_seed_use_hold_unless_flags_say_otherwise(
     prompts.write_text("a hill\na lake\n")
     assert generate("--prompts", prompts, "--preset", "many", *flags) == 0
     assert [request.seed for request in engine.requests] == seeds
+
+
+def test_loras_are_taken_from_flags_files_presets_and_defaults_and_found_in_their_folder(
+    prompts: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    engine = FakeEngine()
+    monkeypatch.setattr(cli, "_real_engine", lambda verbose: engine)
+    app, defaults = '[app]\nlora_folder = "/loras"\n', '[defaults]\nloras = "film"\nlora_fuse = true\n'
+    configure(f'{app}{defaults}[presets.ink]\nloras = "ink:0.8"\n')
+    prompts.write_text('a hill\n{"prompt": "a lake", "loras": "lake:-1; /x/y"}\n{"prompt": "a sea", "loras": ""}\n')
+    assert generate("--prompts", prompts, "--preset", "ink", "--no-lora-fuse") == 0
+    assert generate("--prompt", "a hill") == 0
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "here.safetensors").touch()
+    before = ["--lora", "here:2", "--lora-lenient", "generate", "--prompt", "a hill"]
+    assert tui_main.main([*before, "--lora", "ink:0.8"]) == 0
+    assert tui_main.main(before) == 0
+    ink = LoraUse(file="/loras/ink.safetensors", strength=0.8)
+    lake = LoraUse(file="/loras/lake.safetensors", strength=-1), LoraUse(file="/x/y")
+    film = LoraUse(file="/loras/film.safetensors")
+    here = LoraUse(file=str(tmp_path / "here.safetensors"), strength=2)
+    assert [request.loras for request in engine.requests] == [(ink,), lake, (), (film,), (ink,), (here,)]
+    assert [request.lora_fuse for request in engine.requests] == [False, False, False, True, True, True]
+    assert [request.lora_lenient for request in engine.requests] == [False] * 4 + [True] * 2
+
+
+def test_a_lora_that_is_none_or_named_twice_is_one_line(engine: FakeEngine, capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit) as caught:
+        generate("--prompt", "a hill", "--lora", "ink:11")
+    assert caught.value.code == 2 and "Needs a strength from -10 to 10 for ink." in capsys.readouterr().err
+    assert generate("--prompt", "a hill", "--lora", "ink", "--lora", "ink.safetensors") == 2
+    assert "expected each file once. Add the strengths up." in capsys.readouterr().err
+    assert engine.requests == []
 
 
 @pytest.mark.parametrize("named", [["--seed", "8"], ["--preset", "eight"]])

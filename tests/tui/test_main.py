@@ -10,6 +10,7 @@ from typing import Any
 
 import pytest
 
+from flux_engine.request import LoraUse
 from flux_tui import __main__ as tui_main
 from flux_tui.launch import Launch
 from tests.tui.terminal import Terminal
@@ -22,6 +23,7 @@ VERBS = (
     "pull",
     "import",
     "models",
+    "loras",
     "verify",
     "doctor",
     "keys",
@@ -64,7 +66,8 @@ def test_every_flag_of_the_app_reaches_it(launched: list[tuple[Any, ...]], tmp_p
     (tmp_path / "c.toml").touch()
     flags = "--low-bandwidth --no-sync --no-mouse --ascii --color 256 --graphics sixel --theme mine"
     places = ["--gallery", str(tmp_path / "g"), "--checkpoint-dir", "/model", "--config", str(tmp_path / "c.toml")]
-    assert tui_main.main([*flags.split(), *places]) == 0
+    loras = "--lora ink:0.5 --lora film --lora-fuse --no-lora-lenient"
+    assert tui_main.main([*flags.split(), *places, *loras.split()]) == 0
     launch = Launch(
         low_bandwidth=True,
         sync=False,
@@ -74,6 +77,9 @@ def test_every_flag_of_the_app_reaches_it(launched: list[tuple[Any, ...]], tmp_p
         graphics="sixel",
         theme="mine",
         config=tmp_path / "c.toml",
+        loras=[LoraUse(file="ink", strength=0.5), LoraUse(file="film")],
+        lora_fuse=True,
+        lora_lenient=False,
     )
     assert launched == [(tmp_path / "g", "/model", launch)]
 

@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 from PIL import Image
 
 from flux_engine.png import OWN_KEY, PARAMETERS_KEY, PictureRecord, encode_png, parameters_text, record_json, write_file
-from flux_engine.request import GenerationRequest
+from flux_engine.request import GenerationRequest, LoraUse
 from flux_tui.metadata import read_record, read_texts, record_from_json, record_from_parameters
 from tests.tui.fakes import gradient
 
@@ -34,6 +34,8 @@ REQUEST = GenerationRequest(
     noise="torch",
     dtype="float32",
     checkpoint_dir="/models/flux, dev: é",
+    loras=(LoraUse(file='/loras/ink, "dark": \\é.safetensors', strength=-0.5, sha256="0123456789abcdef" * 4),),
+    lora_fuse=True,
 )
 RECORD = PictureRecord(
     request=REQUEST,
@@ -110,16 +112,60 @@ def test_the_chunks_are_before_the_pixels_and_other_tools_can_read_them(tmp_path
     path = saved(tmp_path / "a.png", RECORD)
     data = path.read_bytes()
     assert 0 < data.index(PARAMETERS_KEY.encode()) < data.index(OWN_KEY.encode() + b"\0") < data.index(b"IDAT")
-    assert b"iTXt" not in data  # ASCII goes into tEXt
     with Image.open(path) as picture:
         assert picture.size == (192, 128)
         assert picture.text[PARAMETERS_KEY] == (
             "A serene landscape with mountains at sunset\n"
             "Negative prompt: people\n"
             "Steps: 28, Sampler: DPM++ 2S, Schedule type: Simple, CFG scale: 2, Distilled CFG Scale: 3.5, "
-            "Seed: 4294967295, Size: 192x128, Model: flux1-dev, Version: flux-tui 0.1.0"
+            "Seed: 4294967295, Size: 192x128, Model: flux1-dev, "
+            'Lora hashes: "ink dark é: 0123456789", Version: flux-tui 0.1.0'
         )
         assert json.loads(picture.text[OWN_KEY])["schema"] == 1
+
+
+def test_only_loras_with_a_known_hash_are_among_the_parameters_and_the_prompt_stays_as_it_is() -> None:
+    loras = (*REQUEST.loras, LoraUse(file="/loras/film.safetensors"), LoraUse(file=",", sha256="f" * 64))
+    text = parameters_text(replace(RECORD, request=replace(REQUEST, loras=loras)))
+    assert text.endswith(', Lora hashes: "ink dark é: 0123456789, unknown: ffffffffff", Version: flux-tui 0.1.0')
+    assert "<lora" not in text and "film" not in text
+    found = record_from_parameters(text)
+    assert found is not None and found.request.seed == REQUEST.seed and found.model_name == "flux1-dev"
+    assert "Lora" not in parameters_text(replace(RECORD, request=replace(REQUEST, loras=loras[1:2])))
+
+
+@pytest.mark.parametrize(
+    "loras",
+    [
+        3,
+        "ink",
+        [3],
+        [{}],
+        [{"file": 3}],
+        [{"file": "ink", "strength": "much"}],
+        [{"file": "ink", "strength": 1e400}],
+        [{"file": "ink", "sha256": "0F"}],
+        [{"file": "ink", "sha256": []}],
+        [{"file": "ink"}, {"file": "ink"}],
+        [{"file": "ink", "later": 1}],
+        [[["ink"]]],
+    ],
+)
+def test_a_record_with_strange_loras_is_none(loras: object) -> None:
+    body = json.loads(record_json(RECORD))
+    body["request"]["loras"] = loras
+    assert record_from_json(json.dumps(body)) is None
+
+
+def test_a_loras_name_in_a_record_is_made_harmless_and_a_record_without_them_is_one() -> None:
+    body = json.loads(record_json(RECORD))
+    body["request"]["loras"] = [{"file": "a\x1b[2J", "strength": 2}]
+    record = record_from_json(json.dumps(body))
+    assert record is not None and record.request.loras == (LoraUse(file="a\N{REPLACEMENT CHARACTER}[2J", strength=2),)
+    for name in ("loras", "lora_fuse", "lora_lenient"):
+        del body["request"][name]
+    record = record_from_json(json.dumps(body))
+    assert record is not None and record.request == replace(REQUEST, loras=(), lora_fuse=False)
 
 
 def test_a_negative_prompt_line_is_always_there() -> None:
@@ -132,6 +178,8 @@ def test_text_beyond_ascii_goes_into_itxt_as_utf8(tmp_path: Path) -> None:
     data = path.read_bytes()
     assert b"iTXt" + PARAMETERS_KEY.encode() in data and "café".encode() in data
     assert b"tEXt" + OWN_KEY.encode() in data
+    plain = saved(tmp_path / "b.png", replace(RECORD, request=replace(REQUEST, loras=()))).read_bytes()
+    assert b"iTXt" not in plain  # ASCII goes into tEXt
 
 
 def test_what_breaks_other_readers_is_not_in_the_parameters() -> None:

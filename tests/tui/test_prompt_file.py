@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 
 from flux_engine.errors import RequestError
+from flux_engine.request import LoraUse
 from flux_tui.verbs.prompt_file import prompt_lines, settings_in
 
 
@@ -46,6 +47,8 @@ def test_an_object_is_settings(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) 
         **{"checkpoint_dir": str(tmp_path / "models/x")},
     }
     assert settings_in('{"prompt": "a hill", "checkpoint_dir": ""}')["checkpoint_dir"] is None
+    uses = LoraUse(file="ink", strength=0.8), LoraUse(file="film")
+    assert settings_in('{"prompt": "a hill", "loras": "ink:0.8; film"}')["loras"] == uses
 
 
 @pytest.mark.parametrize(
@@ -55,6 +58,7 @@ def test_an_object_is_settings(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) 
         ('{"prompt": "a"} {"prompt": "b"}', "no JSON"),
         ('{"seed": 1}', "there is no prompt"),
         ('{"prompt": "a", "Seed": 1}', r"no setting: 'Seed' \(did you mean 'seed'\?\)"),
+        ('{"prompt": "a", "loras": "ink:11"}', "loras is 'ink:11'. Needs a strength from -10 to 10 for ink"),
         ('{"prompt": "a", "checkpoint_dir": 3}', "checkpoint_dir is 3; expected text"),
         ('{"prompt": "a", "seed": ' + "9" * 5000 + "}", "no JSON that could be read"),
         ('{"a":' * 100_000, "no JSON that could be read"),

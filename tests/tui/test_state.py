@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 
 from flux_engine.errors import OutputError, RequestError
-from flux_engine.request import GenerationRequest
+from flux_engine.request import GenerationRequest, LoraUse
 from flux_engine.series import series
 from flux_tui.state import SCHEMA, State, load_state, request_from_dict, request_to_dict, save_state
 
@@ -23,6 +23,8 @@ REQUEST = GenerationRequest(
     sigma_shift=1.15,
     integrator="heun",
     checkpoint_dir="/models/x",
+    loras=(LoraUse(file="/loras/ink.safetensors", strength=0.8, sha256="0f" * 32), LoraUse(file="film")),
+    lora_fuse=True,
 )
 FULL = State(
     prompt="a draft\n\twith lines",
@@ -187,7 +189,9 @@ def test_seconds_that_are_none_are_passed_over(file: Path) -> None:
 def test_a_request_goes_to_json_and_back() -> None:
     body = json.loads(json.dumps(request_to_dict(REQUEST)))
     assert request_from_dict(body | {"unknown": 1}) == REQUEST
-    assert body == asdict(REQUEST)
+    assert body == json.loads(json.dumps(asdict(REQUEST)))
+    body["loras"][0]["file"] = "\x1b[2J"
+    assert request_from_dict(body).loras[0].file == "\N{REPLACEMENT CHARACTER}[2J"
 
 
 @pytest.mark.parametrize(
@@ -198,6 +202,9 @@ def test_a_request_goes_to_json_and_back() -> None:
         ({"checkpoint_dir": 3}, "checkpoint_dir is 3"),
         ({"prompt": None}, "prompt is None"),
         ({"guidance_scale": {}}, "guidance_scale is"),
+        ({"loras": "ink"}, "expected a tuple of LoraUse"),
+        ({"loras": [{"name": "ink"}]}, "expected a tuple of LoraUse"),
+        ({"loras": [{"file": "ink", "strength": 99}]}, "The strength of ink is 99"),
     ],
 )
 def test_a_request_that_is_none_is_refused(changes: dict[str, Any], said: str) -> None:
