@@ -5,12 +5,15 @@ Knows pixels and cells; knows no widget. Pillow is imported when the first pictu
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import dataclass
 
 from flux_engine.request import RGBImage
 
 RGB = tuple[int, int, int]
 Cell = tuple[RGB, RGB]
+PixelLines = tuple[bytes, bytes]
+"""The upper and the lower pixels of a row of cells, from the left, three bytes each."""
 
 
 @dataclass(frozen=True)
@@ -43,18 +46,30 @@ def fitted_size(width: int, height: int, columns: int, lines: int) -> tuple[int,
 
 def half_blocks(image: RGBImage, columns: int, lines: int) -> CellImage:
     """Draw a picture into at most `columns` x `lines` cells, keeping its aspect; small ones are smoothly enlarged."""
+    return CellImage(tuple(cells_of(*row) for row in pixel_lines(image, columns, lines)))
+
+
+def pixel_lines(image: RGBImage, columns: int, lines: int) -> list[PixelLines]:
+    """The same without an object for each cell, of which a large preview has 4,200: row by row, from the top."""
     from PIL import Image
 
     width, height = fitted_size(image.width, image.height, columns, lines)
     if not width:
-        return CellImage(())
+        return []
     picture = Image.frombytes("RGB", (image.width, image.height), image.data)
     resample = Image.Resampling.BICUBIC if width > image.width else Image.Resampling.LANCZOS
-    data = picture.resize((width, 2 * height), resample).tobytes()
-    pixels = list(zip(data[0::3], data[1::3], data[2::3], strict=True))
-    lines_px = [pixels[start : start + width] for start in range(0, len(pixels), width)]
-    pairs = zip(lines_px[::2], lines_px[1::2], strict=True)
-    return CellImage(tuple(tuple(zip(upper, lower, strict=True)) for upper, lower in pairs))
+    data, line = picture.resize((width, 2 * height), resample).tobytes(), 3 * width
+    starts = range(0, len(data), 2 * line)
+    return [(data[start : start + line], data[start + line : start + 2 * line]) for start in starts]
+
+
+def cells_of(upper: bytes, lower: bytes) -> tuple[Cell, ...]:
+    """A row of cells from its pixels."""
+    return tuple(zip(_colours(upper), _colours(lower), strict=True))
+
+
+def _colours(pixels: bytes) -> Iterator[RGB]:
+    return zip(pixels[0::3], pixels[1::3], pixels[2::3], strict=True)
 
 
 def read_image(path: str) -> RGBImage:

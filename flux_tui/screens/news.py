@@ -30,7 +30,8 @@ from flux_tui.worker import (
 if TYPE_CHECKING:
     from flux_tui.screens.main import MainScreen
 
-TICK_S = 0.25  # how often progress is drawn: Textual drops no frame, a slow link would fall behind
+TICK_S = 0.5  # how often progress is drawn: Textual drops no frame, a slow link would fall behind
+ROW_S = 1.0  # how often the queue tells the step: painted with a preview, it would have all between painted, too
 SOON_S = 0.75 * TICK_S  # with a step, in one painting, where the last one is so long ago
 WRITE_S = 1.0  # the state is written so long after the latest change
 
@@ -57,13 +58,15 @@ class Newsroom:
         self._shown_at_s = 0.0
 
     def open(self) -> None:
-        """The screen is there."""
-        fps = self._session.option("max_fps")
+        """The screen is there; the first of a queue that the last run left may be painted by now."""
+        fps, waits = self._session.option("max_fps"), not self.is_painting
         self._ticks = [
-            self._screen.set_interval(TICK_S, self.show_progress, pause=True),
-            self._screen.set_interval(1 / fps, self._screen.stage.draw_preview, pause=True),
+            self._screen.set_interval(TICK_S, self.show_progress, pause=waits),
+            self._screen.set_interval(1 / fps, self._draw_waiting, pause=True),
+            self._screen.set_interval(ROW_S, self._show_step_in_queue, pause=waits),
         ]
-        self.welcome()
+        if waits:
+            self.welcome()
         self._show_queue()
 
     def welcome(self) -> None:
@@ -138,15 +141,32 @@ class Newsroom:
             return
         self._progress = self._progress.after(event, at_s)
         if isinstance(event, StepDone):
-            self._screen.queue.progress(self._job.id, f"{event.step}/{event.num_steps}")
+            if event.step == 1:
+                self._show_step_in_queue()
             self._count_steps()
             if event.preview is not None:
                 self._screen.easel.preview(event.preview, last=event.step == event.num_steps)
-            if time.monotonic() - self._shown_at_s > SOON_S:
+                self._wake_previews()
+            if self._ticks and time.monotonic() - self._shown_at_s > SOON_S:
                 self.show_progress()
                 self._ticks[0].reset()
         elif isinstance(event, StageStarted):
             self.show_progress()
+
+    def _wake_previews(self) -> None:
+        if self._ticks and self._screen.stage.has_waiting:
+            self._ticks[1].resume()
+
+    def _draw_waiting(self) -> None:
+        """Draw the preview that waits; when none does, the tick rests: it would wake the processor for nothing."""
+        stage = self._screen.stage
+        stage.draw_preview()
+        if not stage.has_waiting:
+            self._ticks[1].pause()
+
+    def _show_step_in_queue(self) -> None:
+        if self._job is not None and self._progress is not None and self._progress.step:
+            self._screen.queue.progress(self._job.id, f"{self._progress.step}/{self._progress.num_steps}")
 
     def _count_steps(self) -> None:
         """Say beside the picture's name how far it is: on a small screen that is all there is to see of it."""
@@ -161,6 +181,7 @@ class Newsroom:
             learned = self._session.state.expected_s
             self._shown_at_s = time.monotonic()
             self._screen.stage.show_progress(self._progress, self._shown_at_s, learned, cancelling=cancelling)
+            self._wake_previews()  # one that was looked away from, or that no step brought
 
     def _end(self, news: JobSaved | JobUnsaved | JobFailed | JobCancelled) -> None:
         now_s = time.monotonic()

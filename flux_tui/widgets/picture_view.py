@@ -16,13 +16,13 @@ from rich.segment import Segment
 from rich.style import Style
 from textual import work
 from textual.filter import ANSIToTruecolor
-from textual.geometry import Region
+from textual.geometry import Region, Size
 from textual.message import Message
 from textual.strip import Strip
 from textual.widget import Widget
 
 from flux_engine.request import RGBImage
-from flux_tui.preview import fitted_size, half_blocks
+from flux_tui.preview import fitted_size, half_blocks, pixel_lines
 from flux_tui.terminal import kitty, sixel
 from flux_tui.terminal.canvas import Canvas
 from flux_tui.widgets.cell_lines import half_block_lines, text_lines
@@ -71,18 +71,19 @@ class PictureView(Widget):
         Returns:
             About how many bytes that sends; a large picture is told by `Sent` when it is encoded.
         """
-        before, room = self._cells, self._room()
+        before = self._cells
         if image is None or (self.canvas.graphics == "sixel" and image != self.image):
             self._asked = None  # what is being encoded must not come over the new one
         self.image, self._limit, self._is_preview = image, limit, preview
-        repaints = not self._has_placeholders or self._cells != before
-        if repaints and room == self._room():  # the blank cells around it are there already
-            self.refresh(self._region)
+        now, room = self._cells, self._room()
+        repaints = not self._has_placeholders or now != before
+        if repaints and room == before[0]:  # the blank cells around it are there already
+            self.refresh(self._region(room))
         elif repaints:
             self.refresh()
         if image is None:
             return 0
-        columns, lines = self._room()
+        columns, lines = room
         n_bytes = columns * lines * CELL_BYTES[self.canvas.graphics] if repaints else 0
         if not self._has_placeholders:
             return n_bytes
@@ -134,10 +135,9 @@ class PictureView(Widget):
         """The cells that the picture takes."""
         return (0, 0) if self.image is None else fitted_size(self.image.width, self.image.height, *self._box)
 
-    @property
-    def _region(self) -> Region:
-        """Where in the widget the picture is."""
-        (columns, lines), (width, height) = self._room(), self.size
+    def _region(self, room: tuple[int, int]) -> Region:
+        """Where in the widget the picture is that takes so many cells."""
+        (columns, lines), (width, height) = room, self.size
         return Region((width - columns) // 2, (height - lines) // 2, columns, lines)
 
     @property
@@ -146,15 +146,16 @@ class PictureView(Widget):
 
         kitty's take all: they are sent once, and what a thin link limits is the pixels.
         """
-        most = (kitty.MAX_CELLS, kitty.MAX_CELLS) if self._has_placeholders else self._limit or self.size
-        return min(most[0], self.size.width), min(most[1], self.size.height)
+        size = self.size
+        most = (kitty.MAX_CELLS, kitty.MAX_CELLS) if self._has_placeholders else self._limit or size
+        return min(most[0], size.width), min(most[1], size.height)
 
     @property
     def _has_placeholders(self) -> bool:
         return self.canvas.graphics == "kitty"
 
     @property
-    def _cells(self) -> tuple[object, ...]:
+    def _cells(self) -> tuple[tuple[int, int], Size, object, str | None]:
         """What the cells depend on; where they hold placeholders, not on the picture."""
         theme = self.app.theme if self.canvas.graphics == "text" else None
         return self._room(), self.size, None if self._has_placeholders else self.image, theme
@@ -188,9 +189,9 @@ class PictureView(Widget):
             style = Style(color=Color.from_rgb(*kitty.id_colour(self.canvas.picture_id)))
             rows = [[Segment(row, style)] for row in kitty.placeholder_rows(columns, lines)]
             return [_strip(row, left, columns, width, blank) for row in rows]
-        cells = half_blocks(image, *self._box)
         if self.canvas.graphics == "half":
-            return [PixelRow(row, left, width, blank) for row in cells.rows]
+            return [PixelRow(row, left, width, blank) for row in pixel_lines(image, *self._box)]
+        cells = half_blocks(image, *self._box)
         if self.canvas.graphics == "text":
             rows = text_lines(cells, dark=self.app.current_theme.dark)
         else:

@@ -151,6 +151,11 @@ class Stage(Vertical, can_focus=True):
         self._next = (image, last)
         self.draw_preview()
 
+    @property
+    def has_waiting(self) -> bool:
+        """Whether a preview waits to be drawn."""
+        return self._next is not None
+
     def draw_preview(self) -> None:
         """Draw the preview that waits, if one does, the pane is to be seen, and the pacer lets it."""
         now_s = time.monotonic()

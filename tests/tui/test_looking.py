@@ -81,7 +81,7 @@ async def test_an_old_picture_opens_while_one_is_painted_whose_progress_stays_an
         await driver.press("escape", "5", "down", "enter")
         await driver.until(lambda: on_show(driver, COUNT - 2))
         await driver.until(lambda: old[1].name in driver.screen_text() and "5/20" in driver.screen_text())
-        assert "Escape shows the one being painted" in driver.screen_text()
+        assert "Escape shows the one painted last" in driver.screen_text()
         go_on(driver, 2)
         await driver.until(lambda: "7/20" in driver.screen_text())
         assert on_show(driver, COUNT - 2) and driver.screen.stage._next is None  # no preview comes in its place
