@@ -26,6 +26,7 @@ from flux_engine.request import (
     StageStarted,
     StepDone,
 )
+from flux_tui import worker
 from flux_tui.gallery import Gallery
 from flux_tui.worker import (
     STARTING,
@@ -311,9 +312,25 @@ def test_what_the_collector_passes_over_is_no_garbage_of_the_jobs(gallery: Galle
     assert desk.worker.stop(WAIT_S)
 
 
+def test_all_that_a_compiler_leaves_is_passed_over_without_going_through_it(monkeypatch: pytest.MonkeyPatch) -> None:
+    collected: list[str] = []
+    gc.disable()
+    try:
+        gc.collect()
+        kept = [[place] for place in range(worker.FEW_OBJECTS + 1)]
+        monkeypatch.setattr(gc, "collect", lambda: collected.append("all"))
+        worker.set_aside()
+        assert not collected and gc.get_count()[0] < len(kept)
+        worker.set_aside()
+        assert collected == ["all"]
+    finally:
+        gc.enable()
+
+
 def test_the_library_of_jax_is_there_before_its_import() -> None:
     code = """
 import sys
+from flux_tui import worker
 from flux_tui.worker import _open_library
 _open_library()
 assert "jaxlib" not in sys.modules
