@@ -13,6 +13,7 @@ from einops import rearrange
 from flax import nnx
 
 from flux_engine.configs import TransformerConfig
+from flux_engine.models.attention import attend
 from flux_engine.models.layers import Linear, RMSNorm, layer_norm, scan_blocks, stack_blocks
 
 Dtypes = dict[str, jnp.dtype]
@@ -236,7 +237,7 @@ def split_heads(qkv: jax.Array, num_heads: int) -> jax.Array:
 
 def attention(q: jax.Array, k: jax.Array, v: jax.Array, rope: Rope) -> jax.Array:
     """Scaled dot-product attention of rotated [B, S, H, K] queries and keys: [B, S, H * K]."""
-    attended = jax.nn.dot_product_attention(rotate(q, rope), rotate(k, rope), v)
+    attended = attend(rotate(q, rope), rotate(k, rope), v)
     return rearrange(attended, "B S H K -> B S (H K)")
 
 

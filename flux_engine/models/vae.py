@@ -14,6 +14,7 @@ from einops import rearrange
 from flax import nnx
 
 from flux_engine.configs import VAEConfig
+from flux_engine.models.attention import attend
 
 Dtypes = dict[str, jnp.dtype]
 
@@ -168,7 +169,7 @@ class AttentionBlock(nnx.Module):
     def __call__(self, x: jax.Array) -> jax.Array:
         normed = self.group_norm(x)
         q, k, v = (rearrange(to(normed), "b h w c -> b (h w) 1 c") for to in (self.to_q, self.to_k, self.to_v))
-        attended = jax.nn.dot_product_attention(q, k, v)
+        attended = attend(q, k, v)
         return x + self.to_out[0](attended.reshape(x.shape))
 
 

@@ -1,0 +1,65 @@
+"""Attention in chunks is attention; its memory grows with the number of tokens; an NVIDIA GPU gets cuDNN's."""
+
+from __future__ import annotations
+
+import importlib
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+from flux_engine.models.attention import QUERIES, attend
+
+
+def queries_keys_values(queries: int, keys: int, heads: int = 2, size: int = 8, dtype: Any = jnp.float32) -> Any:
+    shapes = ((2, queries, heads, size), (2, keys, heads, size), (2, keys, heads, size))
+    return [jax.random.normal(jax.random.key(place), shape, dtype) for place, shape in enumerate(shapes)]
+
+
+@pytest.mark.parametrize("tokens", [1, 2 * QUERIES, 2 * QUERIES + 1, 4 * QUERIES])
+def test_attention_is_the_softmax_of_the_products_times_the_values(tokens: int) -> None:
+    q, k, v = queries_keys_values(tokens, tokens)
+    logits = np.einsum("bshk,bnhk->bhsn", q, k, dtype=np.float64) / np.sqrt(q.shape[-1])
+    weights = np.exp(logits - logits.max(-1, keepdims=True))
+    expected = np.einsum("bhsn,bnhk->bshk", weights / weights.sum(-1, keepdims=True), v)
+    assert np.abs(np.asarray(attend(q, k, v)) - expected).max() < 2e-6
+
+
+def test_memory_grows_with_the_tokens_and_not_with_their_square() -> None:
+    def temporary_bytes(tokens: int) -> int:
+        compiled = jax.jit(attend).lower(*queries_keys_values(tokens, tokens)).compile()
+        return compiled.memory_analysis().temp_size_in_bytes
+
+    assert temporary_bytes(16 * QUERIES) < 4.5 * temporary_bytes(4 * QUERIES)
+
+
+def lowered_for_cuda(monkeypatch: pytest.MonkeyPatch, dtype: Any, size: int) -> str:
+    fused = importlib.import_module("jax._src.cudnn.fused_attention_stablehlo")
+    monkeypatch.setattr(fused, "check_cudnn_version", lambda: 90100)
+    monkeypatch.setattr(fused, "check_compute_capability", lambda capability: True)
+    monkeypatch.setattr(jax, "default_backend", lambda: "gpu")
+    allowed = [jax.export.DisabledSafetyCheck.custom_call("__cudnn$fmhaSoftmax")]
+    exported = jax.export.export(jax.jit(attend), platforms=["cuda"], disabled_checks=allowed)
+    return exported(*queries_keys_values(4 * QUERIES, 4 * QUERIES, size=size, dtype=dtype)).mlir_module()
+
+
+@pytest.mark.parametrize(
+    ("dtype", "head_dim", "flash"),
+    [(jnp.bfloat16, 128, True), (jnp.float16, 64, True), (jnp.float32, 128, False), (jnp.bfloat16, 512, False)],
+)
+def test_a_gpu_gets_flash_attention_where_cudnn_has_it(
+    monkeypatch: pytest.MonkeyPatch, dtype: Any, head_dim: int, flash: bool
+) -> None:
+    assert ("__cudnn$fmhaSoftmax" in lowered_for_cuda(monkeypatch, dtype, head_dim)) == flash
+
+
+def test_a_cpu_in_a_machine_with_a_gpu_gets_chunks(monkeypatch: pytest.MonkeyPatch) -> None:
+    q, k, v = queries_keys_values(4 * QUERIES, 4 * QUERIES, size=64, dtype=jnp.bfloat16)
+    expected = attend(q, k, v)
+    fused = importlib.import_module("jax._src.cudnn.fused_attention_stablehlo")
+    monkeypatch.setattr(fused, "check_cudnn_version", lambda: 90100)
+    monkeypatch.setattr(fused, "check_compute_capability", lambda capability: True)
+    monkeypatch.setattr(jax, "default_backend", lambda: "gpu")
+    assert np.array_equal(jax.jit(attend)(q, k, v), expected)
