@@ -11,6 +11,7 @@ from typing import cast
 import jax
 import numpy as np
 
+from flux_engine.compile_cache import keep_compiled
 from flux_engine.configs import Component
 from flux_engine.errors import NumericalError
 from flux_engine.generation import FluxConditionedNetwork, denoising_states
@@ -42,13 +43,14 @@ WORDS: dict[Component, str] = {
 
 
 class Engine:
-    """Paints requests one after another and keeps the last model loaded.
+    """Paints requests one after another; keeps the last model loaded, and on the disk what was compiled.
 
     Args:
         verbose: say on stderr what is loaded and released.
     """
 
     def __init__(self, *, verbose: bool = False) -> None:
+        keep_compiled()
         self._verbose = verbose
         self._loader: FluxModelLoader | None = None
         self._loaded: tuple[str | None, str] | None = None

@@ -1,0 +1,57 @@
+"""A second start of the program compiles nothing."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+PAINT = """
+import collections, jax, sys
+from flux_engine.engine import Engine
+from flux_engine.request import GenerationRequest
+
+counted = collections.Counter()
+jax.monitoring.register_event_listener(lambda event, **_: counted.update([event.rpartition("/")[2]]))
+for event in Engine().generate(GenerationRequest(prompt="a hill", width=32, height=32, num_steps=1)):
+    pass
+print(counted["cache_hits"], counted["cache_misses"])
+"""
+
+
+def start(home: Path, **variables: str) -> tuple[int, int]:
+    """Hits and misses of a program that paints a picture in its own process."""
+    own = {name: value for name, value in os.environ.items() if not name.startswith(("JAX_COMPILATION", "XDG_"))}
+    environment = {**own, "HOME": str(home), **variables}
+    done = subprocess.run([sys.executable, "-c", PAINT], env=environment, capture_output=True, text=True, check=True)
+    assert all("Error reading persistent" in line or "warnings.warn" in line for line in done.stderr.splitlines())
+    hits, misses = map(int, done.stdout.split())
+    return hits, misses
+
+
+def test_a_second_start_compiles_nothing(tmp_path: Path) -> None:
+    hits, compiled = start(tmp_path)
+    assert compiled > 5
+    assert start(tmp_path) == (hits + compiled, 0)
+    for entry in (tmp_path / ".cache" / "flux-tui" / "compiled").glob("*-cache"):  # a process that was killed
+        entry.write_bytes(entry.read_bytes()[:10])
+    assert start(tmp_path) == (0, hits + compiled)
+
+
+@pytest.mark.parametrize("variables", [{"JAX_ENABLE_COMPILATION_CACHE": "false"}, {"XDG_CACHE_HOME": "/proc/none"}])
+def test_without_a_folder_nothing_is_kept_and_all_is_painted(tmp_path: Path, variables: dict[str, str]) -> None:
+    assert start(tmp_path, **variables) == (0, 0)
+    assert not list(tmp_path.rglob("*-cache"))
+
+
+def test_the_users_own_folder_is_used(tmp_path: Path) -> None:
+    start(
+        tmp_path / "home",
+        JAX_COMPILATION_CACHE_DIR=str(tmp_path / "own"),
+        JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS="0",
+    )
+    assert any((tmp_path / "own").iterdir())
+    assert not (tmp_path / "home" / ".cache" / "flux-tui" / "compiled").exists()
