@@ -29,14 +29,25 @@ def stack_blocks(make: Callable[[nnx.Rngs], Block], count: int, rngs: nnx.Rngs) 
     return build(rngs)
 
 
-def scan_blocks(blocks: Block, step: Callable[[Block, Any], Any], carry: Any) -> Any:
-    """Fold `carry` through stacked blocks, compiling `step(block, carry)` once whatever their number."""
+def scan_blocks(blocks: Block, step: Callable[..., Any], carry: Any, *beside: Any) -> Any:
+    """Fold `carry` through stacked blocks, compiling `step(block, carry, *beside)` once whatever their number.
+
+    Args:
+        beside: trees of arrays [N, ...], of which each step gets its block's own.
+    """
     graphdef, state = nnx.split(blocks)
 
-    def body(carry: Any, layer: nnx.State) -> tuple[Any, None]:
-        return step(nnx.merge(graphdef, layer), carry), None
+    def body(carry: Any, layer: tuple[nnx.State, Any]) -> tuple[Any, None]:
+        own, others = layer
+        return step(nnx.merge(graphdef, own), carry, *others), None
 
-    return jax.lax.scan(body, carry, state)[0]
+    return jax.lax.scan(body, carry, (state, beside))[0]
+
+
+def map_blocks(blocks: Block, function: Callable[[Block], Any]) -> Any:
+    """What `function` makes of each of the stacked blocks, as a tree of arrays [N, ...]."""
+    graphdef, state = nnx.split(blocks)
+    return jax.lax.map(lambda layer: function(nnx.merge(graphdef, layer)), state)
 
 
 def layer_norm(x: jax.Array, eps: float = 1e-6) -> jax.Array:

@@ -6,6 +6,8 @@ Reference: black-forest-labs/flux `model.py` and `modules/layers.py`.
 
 from __future__ import annotations
 
+from typing import NamedTuple
+
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -14,10 +16,11 @@ from flax import nnx
 
 from flux_engine.configs import TransformerConfig
 from flux_engine.models.attention import attend
-from flux_engine.models.layers import Linear, RMSNorm, layer_norm, scan_blocks, stack_blocks
+from flux_engine.models.layers import Linear, RMSNorm, layer_norm, map_blocks, scan_blocks, stack_blocks
 
 Dtypes = dict[str, jnp.dtype]
 Rope = tuple[jax.Array, jax.Array]
+Streams = tuple[jax.Array, jax.Array]
 TIME_EMBEDDING_DIM = 256
 
 
@@ -45,6 +48,21 @@ def timestep_embedding(t: jax.Array, dim: int = TIME_EMBEDDING_DIM) -> jax.Array
     frequencies = np.exp(-np.log(10000.0) * np.arange(half) / half).astype(np.float32)
     angles = 1000.0 * t.astype(jnp.float32)[:, None] * frequencies[None, :]
     return jnp.concatenate([jnp.cos(angles), jnp.sin(angles)], axis=-1)
+
+
+class Modulations(NamedTuple):
+    """What the linear maps of all modulations give: N double and M single blocks, B rows.
+
+    Attributes:
+        img, txt: [N, B, 6D], shift, scale and gate for attention and for the MLP.
+        single: [M, B, 3D], shift, scale and gate.
+        final: [B, 2D], shift and scale.
+    """
+
+    img: jax.Array
+    txt: jax.Array
+    single: jax.Array
+    final: jax.Array
 
 
 class FluxTransformer2D(nnx.Module):
@@ -88,7 +106,7 @@ class FluxTransformer2D(nnx.Module):
         rope: Rope,
         guidance: jax.Array | None = None,
     ) -> jax.Array:
-        """Velocity of the packed latents.
+        """Velocity of the packed latents: `modulations`, and what `modulated` makes of them.
 
         Args:
             img: [B, L, in_channels], packed noisy latents.
@@ -104,16 +122,33 @@ class FluxTransformer2D(nnx.Module):
         Raises:
             ValueError: the model has a guidance embedding and no guidance was given.
         """
-        vec = self.conditioning(pooled, timesteps, guidance)
+        return self.modulated(img, txt, self.modulations(pooled, timesteps, guidance), rope)
+
+    def modulations(self, pooled: jax.Array, timesteps: jax.Array, guidance: jax.Array | None = None) -> Modulations:
+        """All shifts, scales and gates: what time, guidance and pooled text have to say, and 27 % of the weights.
+
+        Args, errors: as `__call__`.
+        """
+        vec = nnx.silu(self.conditioning(pooled, timesteps, guidance))
+        img, txt = map_blocks(self.double_blocks, lambda block: (block.img_mod(vec), block.txt_mod(vec)))
+        single = map_blocks(self.single_blocks, lambda block: block.modulation(vec))
+        return Modulations(img, txt, single, self.final_layer.adaLN_modulation(vec))
+
+    def modulated(self, img: jax.Array, txt: jax.Array, by: Modulations, rope: Rope) -> jax.Array:
+        """Velocity of the packed latents, with modulations that are there already; see `__call__`.
+
+        Args:
+            by: of B rows, or of one that serves all.
+        """
         img, txt = self.img_in(img.astype(self.dtype)), self.txt_in(txt.astype(self.dtype))
 
-        def double(block: DoubleBlock, streams: tuple[jax.Array, jax.Array]) -> tuple[jax.Array, jax.Array]:
-            return block(*streams, vec, rope)
+        def double(block: DoubleBlock, streams: Streams, img_by: jax.Array, txt_by: jax.Array) -> Streams:
+            return block(*streams, img_by, txt_by, rope)
 
-        img, txt = scan_blocks(self.double_blocks, double, (img, txt))
+        img, txt = scan_blocks(self.double_blocks, double, (img, txt), by.img, by.txt)
         x = jnp.concatenate([txt, img], axis=1)
-        x = scan_blocks(self.single_blocks, lambda block, x: block(x, vec, rope), x)
-        return self.final_layer(x[:, txt.shape[1] :], vec)
+        x = scan_blocks(self.single_blocks, lambda block, x, by: block(x, by, rope), x, by.single)
+        return self.final_layer(x[:, txt.shape[1] :], by.final)
 
     def conditioning(self, pooled: jax.Array, timesteps: jax.Array, guidance: jax.Array | None) -> jax.Array:
         """The vector [B, D] that every modulation reads: time, guidance and pooled text, added up."""
@@ -145,9 +180,9 @@ class DoubleBlock(nnx.Module):
         self.img_mlp = MLP(D, config.mlp_dim, rngs, dtypes)
         self.txt_mlp = MLP(D, config.mlp_dim, rngs, dtypes)
 
-    def __call__(self, img: jax.Array, txt: jax.Array, vec: jax.Array, rope: Rope) -> tuple[jax.Array, jax.Array]:
-        img_shift1, img_scale1, img_gate1, img_shift2, img_scale2, img_gate2 = modulation(self.img_mod, vec, 6)
-        txt_shift1, txt_scale1, txt_gate1, txt_shift2, txt_scale2, txt_gate2 = modulation(self.txt_mod, vec, 6)
+    def __call__(self, img: jax.Array, txt: jax.Array, img_by: jax.Array, txt_by: jax.Array, rope: Rope) -> Streams:
+        img_shift1, img_scale1, img_gate1, img_shift2, img_scale2, img_gate2 = split_parts(img_by, 6)
+        txt_shift1, txt_scale1, txt_gate1, txt_shift2, txt_scale2, txt_gate2 = split_parts(txt_by, 6)
         img_attn, txt_attn = self.attn(
             modulate(img, img_shift1, img_scale1), modulate(txt, txt_shift1, txt_scale1), rope
         )
@@ -171,7 +206,7 @@ class JointAttention(nnx.Module):
         self.img_proj = Linear(D, D, rngs=rngs, **dtypes)
         self.txt_proj = Linear(D, D, rngs=rngs, **dtypes)
 
-    def __call__(self, img: jax.Array, txt: jax.Array, rope: Rope) -> tuple[jax.Array, jax.Array]:
+    def __call__(self, img: jax.Array, txt: jax.Array, rope: Rope) -> Streams:
         img_q, img_k, img_v = split_heads(self.img_qkv(img), self.num_heads)
         txt_q, txt_k, txt_v = split_heads(self.txt_qkv(txt), self.num_heads)
         q = jnp.concatenate([self.txt_query_norm(txt_q), self.img_query_norm(img_q)], axis=1)
@@ -194,8 +229,8 @@ class SingleBlock(nnx.Module):
         self.query_norm = RMSNorm(K, param_dtype=dtypes["param_dtype"])
         self.key_norm = RMSNorm(K, param_dtype=dtypes["param_dtype"])
 
-    def __call__(self, x: jax.Array, vec: jax.Array, rope: Rope) -> jax.Array:
-        shift, scale, gate = modulation(self.modulation, vec, 3)
+    def __call__(self, x: jax.Array, by: jax.Array, rope: Rope) -> jax.Array:
+        shift, scale, gate = split_parts(by, 3)
         qkv, mlp = jnp.split(self.linear1(modulate(x, shift, scale)), [3 * x.shape[-1]], axis=-1)
         q, k, v = split_heads(qkv, self.num_heads)
         attended = attention(self.query_norm(q), self.key_norm(k), v, rope)
@@ -217,14 +252,14 @@ class FinalLayer(nnx.Module):
         self.adaLN_modulation = Linear(D, 2 * D, rngs=rngs, **dtypes)
         self.linear = Linear(D, config.in_channels, rngs=rngs, **dtypes)
 
-    def __call__(self, x: jax.Array, vec: jax.Array) -> jax.Array:
-        shift, scale = modulation(self.adaLN_modulation, vec, 2)
+    def __call__(self, x: jax.Array, by: jax.Array) -> jax.Array:
+        shift, scale = split_parts(by, 2)
         return self.linear(modulate(x, shift, scale))
 
 
-def modulation(linear: Linear, vec: jax.Array, parts: int) -> list[jax.Array]:
-    """`parts` shifts, scales and gates [B, 1, D] out of the conditioning vector [B, D]."""
-    return jnp.split(linear(nnx.silu(vec))[:, None, :], parts, axis=-1)
+def split_parts(by: jax.Array, parts: int) -> list[jax.Array]:
+    """`parts` shifts, scales and gates [B, 1, D] out of what a modulation gives, [B, parts * D]."""
+    return jnp.split(by[:, None, :], parts, axis=-1)
 
 
 def modulate(x: jax.Array, shift: jax.Array, scale: jax.Array) -> jax.Array:

@@ -42,14 +42,15 @@ def _transformer(sides: Sides, config: TransformerConfig) -> Rows:
     )  # fmt: skip
 
     def double(block: Any, img: Any, txt: Any, vec: Any) -> Any:
-        return block(img, txt, vec, rope)
+        vec = nnx.silu(vec)
+        return block(img, txt, block.img_mod(vec), block.txt_mod(vec), rope)
 
     def their_double(block: Any, rotary: Any, img: Any, txt: Any, vec: Any) -> Any:
         txt, img = block(img, txt, vec, image_rotary_emb=rotary(vec.new_tensor(ids)))
         return img, txt
 
     def single(block: Any, img: Any, txt: Any, vec: Any) -> Any:
-        x = block(jnp.concatenate([txt, img], axis=1), vec, rope)
+        x = block(jnp.concatenate([txt, img], axis=1), block.modulation(nnx.silu(vec)), rope)
         return x[:, TEXT_TOKENS:], x[:, :TEXT_TOKENS]
 
     for number in range(config.num_double_layers):
@@ -59,7 +60,8 @@ def _transformer(sides: Sides, config: TransformerConfig) -> Rows:
         name, theirs = f"single_blocks.{number}", (f"single_transformer_blocks.{number}", "pos_embed")
         img, txt = yield from sides.step(name, [name], theirs, single, their_double, img, txt, vec)
     results = yield from sides.step(
-        "final_layer", ["final_layer"], ["norm_out", "proj_out"], _call,
+        "final_layer", ["final_layer"], ["norm_out", "proj_out"],
+        lambda layer, img, vec: layer(img, layer.adaLN_modulation(nnx.silu(vec))),
         lambda norm, project, img, vec: project(norm(img, vec)), img, vec,
     )  # fmt: skip
     yield sides.whole(*results)
