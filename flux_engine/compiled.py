@@ -44,14 +44,10 @@ def velocity(
 ) -> jax.Array:
     """The transformer's velocity float32 of latents [B, rows, columns, C]; text and guidance are the whole batch's."""
     B, rows, columns, C = latents.shape
-    result = nnx.merge(graphdef, state)(
-        latents.reshape(B, rows * columns, C),
-        jnp.broadcast_to(text, (B, *text.shape[1:])),
-        jnp.broadcast_to(pooled, (B, *pooled.shape[1:])),
-        jnp.broadcast_to(sigma, (B,)),
-        rope,
-        jnp.broadcast_to(guidance, (B,)),
-    )
+    transformer = nnx.merge(graphdef, state)
+    by = transformer.modulations(pooled, jnp.reshape(sigma, (1,)), jnp.reshape(guidance, (1,)))
+    texts = jnp.broadcast_to(text, (B, *text.shape[1:]))
+    result = transformer.modulated(latents.reshape(B, rows * columns, C), texts, by, rope)
     return result.reshape(latents.shape).astype(jnp.float32)
 
 
