@@ -25,6 +25,7 @@ VERBS = (
     "models",
     "loras",
     "verify",
+    "bench",
     "doctor",
     "keys",
     "config",

@@ -1,0 +1,201 @@
+"""How fast the networks are on this machine, and what memory they take: random weights, real sizes, real programs.
+
+It runs the very programs that paint pictures. Knows no checkpoint, no prompt and no screen.
+"""
+
+from __future__ import annotations
+
+import resource
+import statistics
+import sys
+import time
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from importlib.metadata import version
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from flax import nnx
+
+from flux_engine import programs
+from flux_engine.bench_sizes import MODELS
+from flux_engine.costs import modulation_flops, transformer_flops
+from flux_engine.models.transformer import rope_table
+from flux_engine.precision import resolve_dtype
+from flux_engine.request import DType
+from flux_engine.sampling.latents import image_ids, text_ids, token_grid, unpack
+from flux_engine.weights.checkpoint import NETWORKS
+
+ROUNDS = 3  # of encoding and decoding; the median counts
+
+# Dense products of bfloat16 a second, by a word in the device's name; makers' figures without sparsity.
+PEAKS: Mapping[str, float] = {
+    "H100": 989e12,
+    "H200": 989e12,
+    "A100": 312e12,
+    "RTX 4090": 165e12,
+    "L20": 119.5e12,
+    "TPU v4": 275e12,
+    "TPU v5p": 459e12,
+    "TPU v5": 197e12,
+    "TPU v6": 918e12,
+}
+
+
+@dataclass(frozen=True, kw_only=True)
+class Measured:
+    """What was found for one model, type and size.
+
+    Attributes:
+        device, versions: where, and with what.
+        parameters: of all four networks.
+        compile_s: to trace and compile each stage's program, or to find it in the cache of compiled programs.
+        encode_s, step_s, decode_s: medians; a step is one pass of the transformer, decoding is of the whole batch.
+        picture_s: a whole batch, compiled: encoding, all steps, decoding.
+        step_flops: operations of a step.
+        flops_per_s: operations a second in a step.
+        peak_share: of what the device can do in bfloat16; None where that is not known, or in another type.
+        peak_bytes: of device memory, or of the process on a CPU, since the process began.
+    """
+
+    model: str
+    dtype: str
+    width: int
+    height: int
+    batch_size: int
+    num_steps: int
+    device: str
+    versions: dict[str, str]
+    parameters: int
+    compile_s: dict[str, float]
+    encode_s: float
+    step_s: float
+    decode_s: float
+    picture_s: float
+    step_flops: int
+    flops_per_s: float
+    peak_share: float | None
+    peak_bytes: int
+
+
+def measure(
+    model: str,
+    *,
+    dtype: DType = "auto",
+    width: int | None = None,
+    height: int | None = None,
+    num_steps: int = 4,
+    batch_size: int = 1,
+    watch: Callable[[str], None] = lambda what: None,
+) -> Measured:
+    """Run all stages of a picture with random weights, one network in memory after the other, as for a picture.
+
+    Args:
+        model: a name in `bench_sizes.MODELS`.
+        dtype: as in a request.
+        width, height: pixels, multiples of 16; by default the model's own.
+        num_steps: steps to time, and the length of the picture.
+        batch_size: pictures at once.
+        watch: told which stage begins.
+
+    Raises:
+        RequestError: a size lies between tokens.
+    """
+    sizes, device = MODELS[model](), jax.devices()[0]
+    width, height = width or sizes.side_px, height or sizes.side_px
+    kind = resolve_dtype(dtype, device)
+    rows, columns = token_grid(height, width, sizes.vae.downsampling)
+    stages = _Stages(kind, device, watch)
+    with jax.default_device(device):
+        clip_ids, t5_ids = (
+            np.zeros((1, length), np.int32) for length in (sizes.clip.max_position_embeddings, sizes.text_tokens)
+        )
+        pooled = stages.run("CLIP", sizes.clip, programs.encode_text, clip_ids)
+        text = stages.run("T5", sizes.t5, programs.encode_text, t5_ids)
+        latents = jax.random.normal(jax.random.key(0), (batch_size, rows, columns, sizes.transformer.in_channels))
+        ids = np.concatenate([text_ids(sizes.text_tokens), image_ids(rows, columns)])
+        rope = rope_table(ids, sizes.transformer.axes_dims_rope, sizes.transformer.theta)
+        rest = (latents, np.float32(0.5), text, pooled, jax.device_put(rope), np.float32(3.5))
+        latents = stages.run("step", sizes.transformer, programs.velocity, *rest, rounds=num_steps)
+        stages.run("decoding", sizes.vae, programs.decode_latents, unpack(latents[:1]))
+    encode_s = stages.seconds["CLIP"] + stages.seconds["T5"]
+    step_s, decode_s = stages.seconds["step"], stages.seconds["decoding"] * batch_size
+    flops = transformer_flops(sizes.transformer, rows * columns, sizes.text_tokens, batch_size)
+    flops += modulation_flops(sizes.transformer)
+    peak = next((peak for word, peak in PEAKS.items() if word in device.device_kind), None)
+    return Measured(
+        model=model,
+        dtype=kind.name,
+        width=width,
+        height=height,
+        batch_size=batch_size,
+        num_steps=num_steps,
+        device=device.device_kind,
+        versions={name: version(name) for name in ("jax", "jaxlib", "flax")},
+        parameters=stages.parameters,
+        compile_s=stages.compile_s,
+        encode_s=encode_s,
+        step_s=step_s,
+        decode_s=decode_s,
+        picture_s=encode_s + num_steps * step_s + decode_s,
+        step_flops=flops,
+        flops_per_s=flops / step_s,
+        peak_share=flops / step_s / peak if peak and kind == jnp.bfloat16 else None,
+        peak_bytes=_peak_bytes(device),
+    )
+
+
+class _Stages:
+    """Runs one network's program after another, and keeps what is found."""
+
+    def __init__(self, dtype: jnp.dtype, device: jax.Device, watch: Callable[[str], None]) -> None:
+        self._dtype, self._device, self._watch = dtype, device, watch
+        self.parameters = 0
+        self.compile_s: dict[str, float] = {}
+        self.seconds: dict[str, float] = {}
+
+    def run(self, name: str, config: Any, program: Any, *arguments: Any, rounds: int = ROUNDS) -> jax.Array:
+        """What the program gives; the network is freed."""
+        self._watch(name)
+        graphdef, state = random_network(config, self._dtype)
+        weights = jax.tree.leaves(state)
+        self.parameters += sum(leaf.size for leaf in weights)
+        started = time.perf_counter()
+        compiled = program.lower(graphdef, state, *arguments).compile()
+        self.compile_s[name] = time.perf_counter() - started
+        result = jax.block_until_ready(compiled(state, *arguments))
+        self.seconds[name] = statistics.median(_seconds(compiled, state, *arguments) for _ in range(rounds))
+        for leaf in weights:
+            leaf.delete()
+        return result
+
+
+def random_network(config: Any, dtype: jnp.dtype) -> tuple[nnx.GraphDef, nnx.State]:
+    """A network with normal weights, as small as its widths ask for; norms' scales are 1, biases 0."""
+    network = nnx.eval_shape(lambda: NETWORKS[config.component](config, rngs=nnx.Rngs(0), dtype=dtype))
+    graphdef, abstract = nnx.split(network)
+    keys = iter(jax.random.split(jax.random.key(0, impl="rbg"), len(jax.tree.leaves(abstract))))
+
+    def leaf(path: Any, shape: Any) -> jax.Array:
+        name = jax.tree_util.keystr(path)
+        if "kernel" in name or "embedding" in name:
+            return jax.random.normal(next(keys), shape.shape, dtype) * jnp.asarray(shape.shape[-2] ** -0.5, dtype)
+        return jnp.full(shape.shape, "scale" in name, dtype)
+
+    return graphdef, jax.tree_util.tree_map_with_path(leaf, abstract)
+
+
+def _seconds(program: Any, *arguments: Any) -> float:
+    started = time.perf_counter()
+    jax.block_until_ready(program(*arguments))
+    return time.perf_counter() - started
+
+
+def _peak_bytes(device: jax.Device) -> int:
+    stats = device.memory_stats() or {}
+    if "peak_bytes_in_use" in stats:
+        return stats["peak_bytes_in_use"]
+    unit = 1 if sys.platform == "darwin" else 1024
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * unit

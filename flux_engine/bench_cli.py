@@ -1,0 +1,88 @@
+"""What the command line does with `flux_engine.bench`: a table for people, JSON lines for programs.
+
+Figures go to stdout, what is being done to stderr. JAX is imported when it is needed.
+"""
+
+from __future__ import annotations
+
+import json
+import multiprocessing
+from collections.abc import Iterable, Mapping, Sequence
+from concurrent.futures import ProcessPoolExecutor
+from dataclasses import asdict
+from typing import TYPE_CHECKING, Any
+
+from flux_engine.arguments import BAD_REQUEST, DONE, FAILED
+from flux_engine.bench_sizes import MODELS
+from flux_engine.display import Stdout, say
+from flux_engine.errors import FluxError, unexpected
+from flux_engine.request import check_choice, check_sampling
+
+if TYPE_CHECKING:
+    from flux_engine.bench import Measured
+
+
+def bench(models: Sequence[str], dtypes: Sequence[str], *, as_json: bool, **sizes: Any) -> int:
+    """Measure each model in each type; the exit status.
+
+    Args:
+        models: names in `MODELS`.
+        dtypes: as in a request.
+        sizes: width, height, num_steps, batch_size, as `flux_engine.bench.measure` takes them.
+    """
+    stdout = Stdout()
+    try:
+        for model in models:
+            check_choice("The model", model, tuple(MODELS))
+        check_sampling(sizes["num_steps"], 0, sizes["batch_size"], None)
+        for model in models:
+            for dtype in dtypes:
+                found = _in_a_process_of_its_own(model, dtype, sizes)
+                stdout.write(*(line.encode() for line in (_json_lines if as_json else _text_lines)(found)))
+    except FluxError as error:
+        say(f"error: {error} {error.hint}".rstrip())
+        return BAD_REQUEST if isinstance(error, ValueError) else FAILED
+    except Exception as error:
+        message, hint = unexpected(error, "")
+        say(f"error: {message} {hint}".rstrip())
+        return FAILED
+    return DONE
+
+
+def _in_a_process_of_its_own(model: str, dtype: str, sizes: Mapping[str, Any]) -> Measured:
+    """A peak of memory is a process's, and no device forgets it."""
+    with ProcessPoolExecutor(1, mp_context=multiprocessing.get_context("spawn")) as process:
+        return process.submit(_measured, model, dtype, sizes).result()
+
+
+def _measured(model: str, dtype: Any, sizes: Mapping[str, Any]) -> Measured:
+    from flux_engine.bench import measure
+    from flux_engine.compile_cache import keep_compiled
+
+    keep_compiled()
+    return measure(model, dtype=dtype, watch=lambda stage: say(f"{model} {dtype}: {stage}"), **sizes)
+
+
+def _json_lines(found: Measured) -> Iterable[str]:
+    yield json.dumps({"event": "measured", **asdict(found)})
+
+
+def _text_lines(found: Measured) -> Iterable[str]:
+    pictures = f"{found.batch_size} x " if found.batch_size > 1 else ""
+    versions = ", ".join(f"{name} {number}" for name, number in found.versions.items())
+    share = "" if found.peak_share is None else f", {found.peak_share:.0%} of the device's peak"
+    yield f"{found.model}  {found.dtype}  {pictures}{found.width}x{found.height}  on {found.device}; {versions}"
+    for name, value in (
+        ("parameters", f"{found.parameters:,}"),
+        ("compiling", ", ".join(f"{stage} {seconds:.1f} s" for stage, seconds in found.compile_s.items())),
+        ("prompt", _seconds(found.encode_s)),
+        ("step", f"{_seconds(found.step_s)}, {found.flops_per_s / 1e12:.3g} TFLOP/s{share}"),
+        ("decoding", _seconds(found.decode_s)),
+        (f"picture, {found.num_steps} steps", _seconds(found.picture_s)),
+        ("peak memory", f"{found.peak_bytes / 1e9:.2f} GB"),
+    ):
+        yield f"  {name:<18} {value}"
+
+
+def _seconds(seconds: float) -> str:
+    return f"{seconds:.2f} s" if seconds >= 1 else f"{seconds * 1e3:.1f} ms"
