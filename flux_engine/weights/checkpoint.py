@@ -125,7 +125,7 @@ def load_network(
         WeightsMismatch: leaves are missing, misshapen or unused; all of them are listed.
         CheckpointCorrupt: a leaf cannot be read.
     """
-    graph, abstract = nnx.split(_abstract_network(stored.component, stored.config, dtype))
+    graph, abstract = nnx.split(abstract_network(stored.component, stored.config, dtype))
     shapes = {path: leaf.shape for path, leaf in _named_leaves(abstract).items()}
     wanted = _checked(stored, shapes)
     param_dtype = jnp.dtype(param_dtype or _widest(stored.leaves[path].dtype for path in wanted))
@@ -140,7 +140,7 @@ def check_leaves(stored: Weights) -> list[LeafPath]:
     Raises:
         WeightsMismatch: as `load_network` does.
     """
-    abstract = nnx.state(_abstract_network(stored.component, stored.config, jnp.dtype(jnp.float32)))
+    abstract = nnx.state(abstract_network(stored.component, stored.config, jnp.dtype(jnp.float32)))
     return list(_checked(stored, {path: leaf.shape for path, leaf in _named_leaves(abstract).items()}))
 
 
@@ -179,7 +179,7 @@ def save_component(directory: Path, network: Network, *, dtype: jnp.dtype | None
             checkpointer.save(folder / "state", item=tree)
 
 
-def _abstract_network(component: Component, config: NetworkConfig, dtype: jnp.dtype) -> Network:
+def abstract_network(component: Component, config: NetworkConfig, dtype: jnp.dtype) -> Network:
     """The network with shapes for weights: nothing is allocated."""
     return nnx.eval_shape(lambda: NETWORKS[component](config, rngs=nnx.Rngs(0), dtype=dtype))
 

@@ -25,6 +25,7 @@ VERBS = (
     "models",
     "loras",
     "verify",
+    "plan",
     "bench",
     "doctor",
     "keys",

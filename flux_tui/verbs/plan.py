@@ -1,0 +1,46 @@
+"""`flux-tui plan`: what a picture would take of the memory, before anything is read. Knows flags only."""
+
+from __future__ import annotations
+
+import argparse
+from typing import get_args
+
+from flux_engine.bench_sizes import MODELS
+from flux_engine.request import DType
+from flux_tui import paths
+from flux_tui.models import named_or_path
+from flux_tui.verbs import Verbs
+
+
+def add_parser(verbs: Verbs[argparse.ArgumentParser]) -> None:
+    """The flags."""
+    parser = verbs.add_parser(
+        "plan",
+        help="see what a picture takes of the memory",
+        description="Say what weights and programs take of the device's memory in each stage. No weight is read.",
+        epilog="The exit status is 0 if it fits into what is free, 1 if not.",
+    )
+    parser.add_argument(
+        "model", nargs="?", default="demo", metavar="MODEL", help=f"{', '.join(MODELS)}, a checkpoint or its name"
+    )
+    parser.add_argument("--dtype", choices=get_args(DType), default="auto", help="what to compute in (default: auto)")
+    parser.add_argument("--width", type=int, help="pixels (default: the model's own)")
+    parser.add_argument("--height", type=int, help="pixels (default: the model's own)")
+    parser.add_argument("--batch-size", type=int, default=1, help="pictures at once (default: 1)")
+    parser.add_argument("--json", action="store_true", help="JSON lines on stdout")
+    parser.set_defaults(run=run)
+
+
+def run(arguments: argparse.Namespace) -> int:
+    """Say it; the exit status."""
+    from flux_engine import plan_cli
+
+    model = arguments.model if arguments.model in MODELS else named_or_path(paths.models_file(), arguments.model)
+    return plan_cli.plan(
+        model,
+        arguments.dtype,
+        width=arguments.width,
+        height=arguments.height,
+        batch_size=arguments.batch_size,
+        as_json=arguments.json,
+    )
