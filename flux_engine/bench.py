@@ -19,7 +19,7 @@ import jax.numpy as jnp
 import numpy as np
 from flax import nnx
 
-from flux_engine import programs
+from flux_engine import compiled
 from flux_engine.bench_sizes import MODELS
 from flux_engine.costs import modulation_flops, transformer_flops
 from flux_engine.models.transformer import rope_table
@@ -112,14 +112,14 @@ def measure(
         clip_ids, t5_ids = (
             np.zeros((1, length), np.int32) for length in (sizes.clip.max_position_embeddings, sizes.text_tokens)
         )
-        pooled = stages.run("CLIP", sizes.clip, programs.encode_text, clip_ids)
-        text = stages.run("T5", sizes.t5, programs.encode_text, t5_ids)
+        pooled = stages.run("CLIP", sizes.clip, compiled.encode_text, clip_ids)
+        text = stages.run("T5", sizes.t5, compiled.encode_text, t5_ids)
         latents = jax.random.normal(jax.random.key(0), (batch_size, rows, columns, sizes.transformer.in_channels))
         ids = np.concatenate([text_ids(sizes.text_tokens), image_ids(rows, columns)])
         rope = rope_table(ids, sizes.transformer.axes_dims_rope, sizes.transformer.theta)
         rest = (latents, np.float32(0.5), text, pooled, jax.device_put(rope), np.float32(3.5))
-        latents = stages.run("step", sizes.transformer, programs.velocity, *rest, rounds=num_steps)
-        stages.run("decoding", sizes.vae, programs.decode_latents, unpack(latents[:1]))
+        latents = stages.run("step", sizes.transformer, compiled.velocity, *rest, rounds=num_steps)
+        stages.run("decoding", sizes.vae, compiled.decode_latents, unpack(latents[:1]))
     encode_s = stages.seconds["CLIP"] + stages.seconds["T5"]
     step_s, decode_s = stages.seconds["step"], stages.seconds["decoding"] * batch_size
     flops = transformer_flops(sizes.transformer, rows * columns, sizes.text_tokens, batch_size)

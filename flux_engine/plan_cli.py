@@ -1,4 +1,4 @@
-"""What the command line does with `flux_engine.memory`: a table for people, JSON lines for programs.
+"""What the command line does with `flux_engine.planning`: a table for people, JSON lines for programs.
 
 The table goes to stdout. JAX is imported when it is needed.
 """
@@ -17,7 +17,7 @@ from flux_engine.errors import FluxError, unexpected
 from flux_engine.request import check_sampling
 
 if TYPE_CHECKING:
-    from flux_engine.memory import Stage
+    from flux_engine.planning import Stage
 
 WORDS = {"transformer": "transformer", "vae": "autoencoder", "clip_text": "CLIP", "t5_text": "T5"}
 
@@ -34,7 +34,7 @@ def plan(model: str, dtype: Any, *, width: int | None, height: int | None, batch
         check_sampling(1, 0, batch_size, None)
         import jax
 
-        from flux_engine import memory
+        from flux_engine import planning
         from flux_engine.compile_cache import keep_compiled
         from flux_engine.precision import resolve_dtype
 
@@ -43,10 +43,10 @@ def plan(model: str, dtype: Any, *, width: int | None, height: int | None, batch
         configs, text_tokens, side_px = _sizes(model)
         kind = resolve_dtype(dtype, device)
         width, height = width or side_px, height or side_px
-        stages = memory.plan(
+        stages = planning.plan(
             configs, dtype=kind, width=width, height=height, batch_size=batch_size, text_tokens=text_tokens
         )
-        free = memory.free_bytes(device)
+        free = planning.free_bytes(device)
     except FluxError as error:
         say(f"error: {error} {error.hint}".rstrip())
         return BAD_REQUEST if isinstance(error, ValueError) else FAILED

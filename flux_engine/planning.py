@@ -17,7 +17,7 @@ import jax
 import jax.numpy as jnp
 from flax import nnx
 
-from flux_engine import programs
+from flux_engine import compiled
 from flux_engine.configs import CLIPTextConfig, Component, NetworkConfig, T5Config, TransformerConfig, VAEConfig
 from flux_engine.sampling.latents import PATCH, token_grid
 from flux_engine.weights.checkpoint import abstract_network
@@ -78,21 +78,21 @@ def plan(
             name="prompt",
             networks=weights,
             working_bytes=max(
-                _working_bytes(programs.encode_text, clip, dtype, _ids(clip.max_position_embeddings)),
-                _working_bytes(programs.encode_text, t5, dtype, _ids(text_tokens)),
+                _working_bytes(compiled.encode_text, clip, dtype, _ids(clip.max_position_embeddings)),
+                _working_bytes(compiled.encode_text, t5, dtype, _ids(text_tokens)),
             ),
         ),
         Stage(
             name="steps",
             networks=stay,
             working_bytes=_working_bytes(
-                programs.velocity, transformer, dtype, latents, _shape(), text, pooled, rope, _shape()
+                compiled.velocity, transformer, dtype, latents, _shape(), text, pooled, rope, _shape()
             ),
         ),
         Stage(
             name="decoding",
             networks=stay,
-            working_bytes=math.prod(latents.shape) * 4 + _working_bytes(programs.decode_latents, vae, dtype, decoded),
+            working_bytes=math.prod(latents.shape) * 4 + _working_bytes(compiled.decode_latents, vae, dtype, decoded),
         ),
     )
 

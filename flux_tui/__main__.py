@@ -49,7 +49,10 @@ if TYPE_CHECKING:
     from flux_engine.request import EngineLike
     from flux_tui.app import FluxApp
 
-VERBS = (generate, replay, pull, import_checkpoint, models, loras, verify, plan, bench, doctor, keys, config, completion)
+VERBS = (
+    *(generate, replay, pull, import_checkpoint, models, loras),
+    *(verify, plan, bench, doctor, keys, config, completion),
+)
 STOP_S = 3.0  # how long quitting waits for the step that runs
 THREADS_S = 1.0  # and for a file that is read or a star that is kept
 LEAVE_S = STOP_S + 2.0  # how long Textual has to end, which takes it 0.3 s

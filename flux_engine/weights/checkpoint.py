@@ -146,7 +146,7 @@ def check_leaves(stored: Weights) -> list[LeafPath]:
 
 def stored_shapes(component: Component, config: NetworkConfig) -> dict[LeafPath, tuple[int, ...]]:
     """The shape of each leaf of such a network, by its path as it is stored."""
-    abstract = nnx.state(_abstract_network(component, config, jnp.dtype(jnp.float32)))
+    abstract = nnx.state(abstract_network(component, config, jnp.dtype(jnp.float32)))
     return _stored_shapes(component, {path: leaf.shape for path, leaf in _named_leaves(abstract).items()})
 
 

@@ -7,11 +7,11 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from flux_engine import programs
+from flux_engine import compiled
 from flux_engine.bench import random_network
 from flux_engine.bench_sizes import MODELS
 from flux_engine.errors import RequestError
-from flux_engine.memory import free_bytes, plan
+from flux_engine.planning import free_bytes, plan
 from tests.engine.conftest import live_bytes
 
 SIZES = MODELS["demo"]()
@@ -48,7 +48,7 @@ def test_what_a_step_needs_beside_its_weights_is_what_xla_says_of_the_program_th
     latents, text, pooled = jnp.zeros((2, 6, 4, 64)), jnp.zeros((1, 32, 128)), jnp.zeros((1, 128))
     rope = (jnp.zeros((32 + 24, 20)),) * 2
     arguments = (latents, np.float32(0.5), text, pooled, rope, np.float32(3.5))
-    memory = programs.velocity.lower(graphdef, state, *arguments).compile().memory_analysis()
+    memory = compiled.velocity.lower(graphdef, state, *arguments).compile().memory_analysis()
     weights = sum(leaf.nbytes for leaf in jax.tree.leaves(state))
     total = memory.argument_size_in_bytes + memory.temp_size_in_bytes + memory.output_size_in_bytes
     assert stages(batch_size=2)["steps"].working_bytes == total - weights

@@ -6,7 +6,7 @@ import json
 
 import pytest
 
-from flux_engine import memory
+from flux_engine import planning
 from flux_engine.loader import DEMO_CHECKPOINT
 from flux_tui import models, paths
 from flux_tui.__main__ import main
@@ -30,7 +30,7 @@ def test_a_checkpoint_its_name_and_the_models_own_sizes_have_the_same_plan(capsy
 def test_what_does_not_fit_is_said_by_stage_and_by_the_exit_status(
     capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(memory, "free_bytes", lambda device: 36_500_000)
+    monkeypatch.setattr(planning, "free_bytes", lambda device: 36_500_000)
     assert main(["plan", "demo", *SMALL]) == 1
     head, _, *rows = capsys.readouterr().out.splitlines()
     assert head == "demo  float32  32x32  on cpu, 36.5 MB free"
