@@ -28,7 +28,7 @@ from demo.data import ATTRIBUTES, VALIDATION, draw_all, label_of, pictures_of, s
 from demo.landscapes import TIMES
 from demo.train_vae import as_floats, psnr
 from flux_engine import FluxModelLoader, run_diffuse_generation
-from flux_engine.loader import PROMPTS_KEPT
+from flux_engine.encoding import PROMPTS_KEPT
 
 STEPS, GUIDANCE = 20, 4.0
 WANTED = {"time": 0.95, "terrain": 0.93, "weather": 0.95, "object": 0.88, "all four": 0.85}

@@ -10,6 +10,7 @@ from typing import cast
 
 import jax
 import numpy as np
+import platformdirs
 
 from flux_engine.compile_cache import keep_compiled
 from flux_engine.configs import Component
@@ -18,6 +19,7 @@ from flux_engine.generation import FluxConditionedNetwork, denoising_states
 from flux_engine.loader import FluxModelLoader
 from flux_engine.precision import resolve_dtype
 from flux_engine.preview import latent_rgb
+from flux_engine.prompt_cache import PromptCache
 from flux_engine.request import (
     DType,
     EngineStatus,
@@ -43,7 +45,7 @@ WORDS: dict[Component, str] = {
 
 
 class Engine:
-    """Paints requests one after another; keeps the last model loaded, and on the disk what was compiled.
+    """Paints requests one after another; keeps the last model loaded, and on the disk what was compiled and encoded.
 
     Args:
         verbose: say on stderr what is loaded and released.
@@ -110,7 +112,10 @@ class Engine:
                 self._loader.release()
             self._loader = None
             self._loader = FluxModelLoader(
-                checkpoint_dir=request.checkpoint_dir, dtype=request.dtype, verbose=self._verbose
+                checkpoint_dir=request.checkpoint_dir,
+                dtype=request.dtype,
+                verbose=self._verbose,
+                prompt_cache=PromptCache(platformdirs.user_cache_path("flux-tui", appauthor=False) / "prompts"),
             )
             self._loaded = wanted
         return self._loader

@@ -12,9 +12,7 @@ Weights are arguments of every compiled function, so releasing a network frees i
 from __future__ import annotations
 
 import os
-from collections import OrderedDict
-from collections.abc import Callable, Generator, Hashable, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Generator, Sequence
 from pathlib import Path
 from typing import Any, TypeVar, get_args
 
@@ -25,12 +23,14 @@ from flax import nnx
 
 from flux_engine import compiled
 from flux_engine.configs import CLIPTextConfig, Component, T5Config, TransformerConfig, VAEConfig
+from flux_engine.encoding import EncodedPrompt, PromptEncoder
 from flux_engine.errors import RequestError, WeightsMismatch
 from flux_engine.generation import FluxConditionedNetwork
 from flux_engine.memory import Networks
 from flux_engine.models.transformer import rope_table
 from flux_engine.precision import resolve_dtype
 from flux_engine.preview import fit_to_colour_fields, load_factors
+from flux_engine.prompt_cache import PromptCache
 from flux_engine.request import DType, LoraUse, check_choice, check_guidance, check_prompts
 from flux_engine.sampling.denoiser import Velocity, classifier_free
 from flux_engine.sampling.latents import PATCH, image_ids, pack, text_ids, token_grid, unpack
@@ -40,22 +40,6 @@ from flux_engine.weights.sources import open_checkpoint
 C = TypeVar("C", TransformerConfig, VAEConfig, CLIPTextConfig, T5Config)
 
 DEMO_CHECKPOINT = Path(__file__).parent / "demo"
-PROMPTS_KEPT = 16
-
-
-@dataclass(frozen=True, eq=False)
-class EncodedPrompt:
-    """A prompt as the transformer reads it.
-
-    Attributes:
-        text_embeddings: [1, T, joint_attention_dim].
-        pooled_embeddings: [1, pooled_projection_dim].
-        warning: what a person should know about it, "" if nothing.
-    """
-
-    text_embeddings: jax.Array
-    pooled_embeddings: jax.Array
-    warning: str = ""
 
 
 class FluxModelLoader:
@@ -66,6 +50,7 @@ class FluxModelLoader:
         device: where to compute; by default JAX's own default.
         dtype: what to compute in and keep weights in; "auto" is the faster one of this device.
         verbose: say on stderr what is loaded and released.
+        prompt_cache: where encoded prompts are kept from one run to the next; by default nowhere.
 
     Raises:
         RequestError: there is no such dtype.
@@ -81,6 +66,7 @@ class FluxModelLoader:
         device: jax.Device | None = None,
         dtype: DType = "auto",
         verbose: bool = False,
+        prompt_cache: PromptCache | None = None,
     ) -> None:
         check_choice("dtype", dtype, get_args(DType))
         self.checkpoint_dir = DEMO_CHECKPOINT if checkpoint_dir is None else Path(os.path.expanduser(checkpoint_dir))
@@ -94,7 +80,15 @@ class FluxModelLoader:
         self.clip_tokenizer, self.t5_tokenizer = load_tokenizers(self._checkpoint.folder, guidance_embeds=guided)
         self._check_that_parts_fit()
         self._networks = Networks(self._checkpoint, device=self.device, dtype=self.dtype, verbose=verbose)
-        self._encoded: OrderedDict[Hashable, EncodedPrompt] = OrderedDict()
+        self._prompts = PromptEncoder(
+            self._checkpoint,
+            self._networks,
+            self.clip_tokenizer,
+            self.t5_tokenizer,
+            device=self.device,
+            dtype=self.dtype,
+            kept=prompt_cache,
+        )
         self._latent_rgb: np.ndarray | None = None
 
     # Prompts
@@ -154,22 +148,11 @@ class FluxModelLoader:
 
         The text encoders are released before this returns.
         """
-        try:
-            for prompt in prompts:
-                if not self.knows_prompt(prompt):
-                    self._encoded[self._key(prompt)] = self._encode(prompt)
-        finally:
-            self.release_text_encoders()
-        result = [self._encoded[self._key(prompt)] for prompt in prompts]
-        for prompt in prompts:
-            self._encoded.move_to_end(self._key(prompt))
-        while len(self._encoded) > max(PROMPTS_KEPT, len(prompts)):
-            self._encoded.popitem(last=False)
-        return result
+        return self._prompts.encode(prompts)
 
     def knows_prompt(self, prompt: str) -> bool:
         """Whether `prompt` is encoded already, with the LoRAs of now."""
-        return self._key(prompt) in self._encoded
+        return self._prompts.knows(prompt)
 
     # LoRAs
 
@@ -290,20 +273,6 @@ class FluxModelLoader:
         self._networks.release("vae")
 
     # Inside
-
-    def _key(self, prompt: str) -> Hashable:
-        """What an encoded prompt is kept by: another LoRA makes another one of it."""
-        return prompt, self._networks.recipe("clip_text"), self._networks.recipe("t5_text")
-
-    def _encode(self, prompt: str) -> EncodedPrompt:
-        clip, t5 = self.clip_tokenizer.encode([prompt]), self.t5_tokenizer.encode([prompt])
-        pooled = compiled.encode_text(*self.load("clip_text"), jax.device_put(clip.ids, self.device))
-        sequence = compiled.encode_text(*self.load("t5_text"), jax.device_put(t5.ids, self.device))
-        # The encoders leave next: their results must be there first, or their weights would live on.
-        jax.block_until_ready((pooled, sequence))
-        cuts = (("CLIP", self.clip_tokenizer.max_length, clip.cut[0]), ("T5", self.t5_tokenizer.max_length, t5.cut[0]))
-        notes = [f"{name} reads {length} tokens; the prompt's last {cut} were cut" for name, length, cut in cuts if cut]
-        return EncodedPrompt(pooled_embeddings=pooled, text_embeddings=sequence, warning="; ".join(notes))
 
     def _velocity(self, text: EncodedPrompt, guidance_scale: float, rows: int, columns: int) -> Velocity:
         config = self.transformer_config

@@ -15,11 +15,12 @@ from hypothesis import HealthCheck, settings
 os.environ.setdefault("JAX_PLATFORMS", "cpu")
 os.environ["JAX_NUMPY_RANK_PROMOTION"] = "raise"  # shapes that only happen to fit are errors
 if "JAX_COMPILATION_CACHE_DIR" not in os.environ:  # xdist's workers, and programs that tests start, inherit it
-    # What one test has compiled no other compiles again: it saves a third of their time.
-    compiled = tempfile.mkdtemp(prefix="flux-tests-")
-    atexit.register(shutil.rmtree, compiled, ignore_errors=True)
+    kept = tempfile.mkdtemp(prefix="flux-tests-")
+    atexit.register(shutil.rmtree, kept, ignore_errors=True)
     os.environ |= {
-        "JAX_COMPILATION_CACHE_DIR": compiled,
+        "XDG_CACHE_HOME": kept,  # not the user's own
+        # What one test has compiled no other compiles again: it saves a third of their time.
+        "JAX_COMPILATION_CACHE_DIR": f"{kept}/compiled",
         "JAX_COMPILATION_CACHE_MAX_SIZE": str(2**30),  # with it, JAX locks the folder
         "JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS": "0",
         "JAX_PERSISTENT_CACHE_MIN_ENTRY_SIZE_BYTES": "-1",

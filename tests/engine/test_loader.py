@@ -13,7 +13,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from flux_engine import FluxModelLoader, compiled, denoising_states, loader, run_diffuse_generation
+from flux_engine import FluxModelLoader, compiled, denoising_states, encoding, run_diffuse_generation
 from flux_engine.errors import (
     CheckpointNotFound,
     ConfigError,
@@ -317,7 +317,7 @@ def test_text_encoders_leave_even_if_encoding_fails(
 
 
 def test_the_last_prompts_are_kept_and_no_more(tiny_loader: FluxModelLoader, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(loader, "PROMPTS_KEPT", 2)
+    monkeypatch.setattr(encoding, "PROMPTS_KEPT", 2)
     tiny_loader.encode_prompts(["one", "two"])
     [one] = tiny_loader.encode_prompts(["one"])
     tiny_loader.encode_prompts(["three"])
