@@ -17,7 +17,7 @@ from flux_engine.errors import FluxError, unexpected
 from flux_engine.request import check_sampling
 
 if TYPE_CHECKING:
-    from flux_engine.planning import Stage
+    from flux_engine.planning import Plan
 
 WORDS = {"transformer": "transformer", "vae": "autoencoder", "clip_text": "CLIP", "t5_text": "T5"}
 
@@ -32,21 +32,15 @@ def plan(model: str, dtype: Any, *, width: int | None, height: int | None, batch
     stdout = Stdout()
     try:
         check_sampling(1, 0, batch_size, None)
-        import jax
-
         from flux_engine import planning
         from flux_engine.compile_cache import keep_compiled
-        from flux_engine.precision import resolve_dtype
 
         keep_compiled()
-        device = jax.devices()[0]
         configs, text_tokens, side_px = _sizes(model)
-        kind = resolve_dtype(dtype, device)
         width, height = width or side_px, height or side_px
-        stages = planning.plan(
-            configs, dtype=kind, width=width, height=height, batch_size=batch_size, text_tokens=text_tokens
+        found = planning.plan(
+            configs, dtype=dtype, width=width, height=height, batch_size=batch_size, text_tokens=text_tokens
         )
-        free = planning.free_bytes(device)
     except FluxError as error:
         say(f"error: {error} {error.hint}".rstrip())
         return BAD_REQUEST if isinstance(error, ValueError) else FAILED
@@ -54,12 +48,10 @@ def plan(model: str, dtype: Any, *, width: int | None, height: int | None, batch
         message, hint = unexpected(error, "")
         say(f"error: {message} {hint}".rstrip())
         return FAILED
-    what = {"model": model, "dtype": kind.name, "width": width, "height": height, "batch_size": batch_size}
-    if as_json:
-        stdout.write(*(json.dumps({**what, **_fields(stage), "free_bytes": free}).encode() for stage in stages))
-    else:
-        stdout.write(*(line.encode() for line in _table(what, device.device_kind, stages, free)))
-    return FAILED if free is not None and any(stage.peak_bytes > free for stage in stages) else DONE
+    what = {"model": model, "dtype": found.dtype, "width": width, "height": height, "batch_size": batch_size}
+    lines = _json_lines(what, found) if as_json else _table(what, found)
+    stdout.write(*(line.encode() for line in lines))
+    return DONE if all(map(found.fits, found.stages)) else FAILED
 
 
 def _sizes(model: str) -> tuple[dict[Any, Any], int, int]:
@@ -78,26 +70,23 @@ def _sizes(model: str) -> tuple[dict[Any, Any], int, int]:
     return configs, t5.max_length, 1024
 
 
-def _fields(stage: Stage) -> dict[str, Any]:
-    return {
-        "event": "planned",
-        "stage": stage.name,
-        "networks": dict(stage.networks),
-        "working_bytes": stage.working_bytes,
-        "peak_bytes": stage.peak_bytes,
-    }
+def _json_lines(what: dict[str, Any], found: Plan) -> Iterator[str]:
+    for stage in found.stages:
+        line = {"event": "planned", **what, "stage": stage.name, "networks": dict(stage.networks)}
+        sizes = {"working_bytes": stage.working_bytes, "peak_bytes": stage.peak_bytes, "free_bytes": found.free_bytes}
+        yield json.dumps(line | sizes)
 
 
-def _table(what: dict[str, Any], device: str, stages: tuple[Stage, ...], free: int | None) -> Iterator[str]:
+def _table(what: dict[str, Any], found: Plan) -> Iterator[str]:
     pictures = f"{what['batch_size']} x " if what["batch_size"] > 1 else ""
-    left = "" if free is None else f", {_bytes(free)} free"
-    yield f"{what['model']}  {what['dtype']}  {pictures}{what['width']}x{what['height']}  on {device}{left}"
+    left = "" if found.free_bytes is None else f", {_bytes(found.free_bytes)} free"
+    yield f"{what['model']}  {what['dtype']}  {pictures}{what['width']}x{what['height']}  on {found.device}{left}"
     yield f"  {'':<9} {'weights':>9} {'working':>9} {'peak':>9}"
-    for stage in stages:
+    for stage in found.stages:
         columns = (sum(stage.networks.values()), stage.working_bytes, stage.peak_bytes)
-        fits = "" if free is None or stage.peak_bytes <= free else "  does not fit"
+        fits = "" if found.fits(stage) else "  does not fit"
         yield f"  {stage.name:<9} {' '.join(f'{_bytes(size):>9}' for size in columns)}{fits}"
-    parts = {name: size for stage in stages for name, size in stage.networks.items()}
+    parts = {name: size for stage in found.stages for name, size in stage.networks.items()}
     yield "  " + ", ".join(f"{WORDS[name]} {_bytes(size)}" for name, size in parts.items())
 
 

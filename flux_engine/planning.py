@@ -19,6 +19,8 @@ from flax import nnx
 
 from flux_engine import compiled
 from flux_engine.configs import CLIPTextConfig, Component, NetworkConfig, T5Config, TransformerConfig, VAEConfig
+from flux_engine.precision import resolve_dtype
+from flux_engine.request import DType
 from flux_engine.sampling.latents import PATCH, token_grid
 from flux_engine.weights.checkpoint import abstract_network
 
@@ -45,17 +47,37 @@ class Stage:
         return sum(self.networks.values()) + self.working_bytes
 
 
+@dataclass(frozen=True, kw_only=True)
+class Plan:
+    """A picture's stages in their order.
+
+    Attributes:
+        dtype: what "auto" is here.
+        device: where.
+        free_bytes: what is left of its memory; None if it does not tell.
+    """
+
+    dtype: str
+    device: str
+    stages: tuple[Stage, ...]
+    free_bytes: int | None
+
+    def fits(self, stage: Stage) -> bool:
+        """Whether a stage needs no more than is left."""
+        return self.free_bytes is None or stage.peak_bytes <= self.free_bytes
+
+
 def plan(
-    configs: Configs, *, dtype: jnp.dtype, width: int, height: int, batch_size: int = 1, text_tokens: int = 512
-) -> tuple[Stage, ...]:
-    """The stages of a picture as the engine runs them, in their order.
+    configs: Configs, *, dtype: DType, width: int, height: int, batch_size: int = 1, text_tokens: int = 512
+) -> Plan:
+    """A picture as the engine paints it on JAX's default device.
 
     The text encoders come and go for every new prompt, while transformer and autoencoder stay from the picture before.
     Pictures of a batch are decoded one after another.
 
     Args:
         configs: of all four networks.
-        dtype: that weights are kept and computed in.
+        dtype: that weights are kept and computed in, as in a request.
         width, height: pixels.
         batch_size: pictures at once.
         text_tokens: T5's, padding included.
@@ -63,6 +85,15 @@ def plan(
     Raises:
         RequestError: a size lies between tokens.
     """
+    device = jax.devices()[0]
+    kind = resolve_dtype(dtype, device)
+    stages = _stages(configs, kind, width, height, batch_size, text_tokens)
+    return Plan(dtype=kind.name, device=device.device_kind, stages=stages, free_bytes=free_bytes(device))
+
+
+def _stages(
+    configs: Configs, dtype: jnp.dtype, width: int, height: int, batch_size: int, text_tokens: int
+) -> tuple[Stage, ...]:
     transformer, vae, clip, t5 = (configs[name] for name in ("transformer", "vae", "clip_text", "t5_text"))
     assert isinstance(transformer, TransformerConfig) and isinstance(vae, VAEConfig)
     assert isinstance(clip, CLIPTextConfig) and isinstance(t5, T5Config)

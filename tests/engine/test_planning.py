@@ -20,8 +20,8 @@ FLOAT32 = jnp.dtype(jnp.float32)
 
 
 def stages(**changes: object) -> dict[str, object]:
-    request = {"dtype": FLOAT32, "width": 64, "height": 96, "text_tokens": 32, **changes}
-    return {stage.name: stage for stage in plan(CONFIGS, **request)}
+    request = {"dtype": "float32", "width": 64, "height": 96, "text_tokens": 32, **changes}
+    return {stage.name: stage for stage in plan(CONFIGS, **request).stages}
 
 
 @pytest.mark.usefixtures("no_garbage_collection")
@@ -55,7 +55,7 @@ def test_what_a_step_needs_beside_its_weights_is_what_xla_says_of_the_program_th
 
 
 def test_half_the_precision_is_half_the_weights_and_larger_pictures_need_more() -> None:
-    usual, halved, larger = stages(), stages(dtype=jnp.dtype(jnp.bfloat16)), stages(width=128, height=192)
+    usual, halved, larger = stages(), stages(dtype="bfloat16"), stages(width=128, height=192)
     for name, size in usual["prompt"].networks.items():
         assert halved["prompt"].networks[name] * 2 == size
     assert larger["decoding"].working_bytes > 3.5 * usual["decoding"].working_bytes
