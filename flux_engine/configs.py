@@ -50,7 +50,7 @@ def _coerce(cls: type[NetworkConfig], name: str, value: Any, default: Any) -> An
         return tuple(value)
     if kind is float and type(value) in (int, float) and is_number(value):
         return float(value)
-    if kind is not float and type(value) is kind:
+    if kind not in (float, tuple) and type(value) is kind:
         return value
     raise ConfigError(
         f"{cls.component}: {name} is {value!r}; expected {kind.__name__} such as {default!r}.",

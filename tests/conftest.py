@@ -27,6 +27,8 @@ if "JAX_COMPILATION_CACHE_DIR" not in os.environ:  # xdist's workers, and progra
     }
 if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:  # a shell's background job; tests press Ctrl+C all the same
     signal.signal(signal.SIGINT, signal.default_int_handler)
+if signal.getsignal(signal.SIGHUP) is signal.SIG_IGN:  # nohup's; tests hang up terminals
+    signal.signal(signal.SIGHUP, signal.SIG_DFL)
 # A busy machine is no fault of the program: nothing is timed.
 settings.register_profile("untimed", deadline=None, suppress_health_check=[HealthCheck.too_slow])
 settings.load_profile("untimed")

@@ -63,6 +63,7 @@ def test_whole_numbers_are_taken_for_floats_and_lists_for_tuples() -> None:
         (TransformerConfig, "theta", math.nan),
         (TransformerConfig, "axes_dims_rope", 16),
         (TransformerConfig, "axes_dims_rope", [16, 56.0, 56]),
+        (TransformerConfig, "axes_dims_rope", (None, None, None)),
         (VAEConfig, "scaling_factor", None),
         (VAEConfig, "block_out_channels", ["128"]),
         (CLIPTextConfig, "eos_token_id", [2]),
