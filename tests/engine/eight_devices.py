@@ -35,6 +35,7 @@ def _path(keys: tuple) -> tuple[str, ...]:
 
 
 def main(meshes: list[str]) -> None:
+    jax.config.update("jax_disable_most_optimizations", True)  # they cost more than they save in one run
     graphdef, state = nnx.split(FluxTransformer2D(CONFIG, rngs=nnx.Rngs(0)))
     rope = rope_table(np.arange(TEXT + ROWS * COLUMNS)[:, None] % np.array([5, 4, 3]), CONFIG.axes_dims_rope, 10000.0)
     shapes = [(BATCH, ROWS, COLUMNS, CONFIG.in_channels), (BATCH, TEXT, 64), (BATCH, 64)]

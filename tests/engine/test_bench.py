@@ -14,6 +14,8 @@ from flux_engine.loader import DEMO_CHECKPOINT
 from flux_engine.weights.sources import open_checkpoint
 from tests.tiny_checkpoint import TRANSFORMER
 
+pytestmark = pytest.mark.usefixtures("quick_compilation")
+
 
 def test_a_measurement_hangs_together() -> None:
     told: list[str] = []

@@ -9,36 +9,40 @@ from pathlib import Path
 
 import pytest
 
-PAINT = """
-import collections, jax, sys
+COUNT = """
+import collections, jax
 from flux_engine.engine import Engine
 from flux_engine.request import GenerationRequest
 
 counted = collections.Counter()
 jax.monitoring.register_event_listener(lambda event, **_: counted.update([event.rpartition("/")[2]]))
-for event in Engine().generate(GenerationRequest(prompt="a hill", width=32, height=32, num_steps=1)):
-    pass
+engine = Engine()
+%s
 print(counted["cache_hits"], counted["cache_misses"])
 """
+PAINT = 'list(engine.generate(GenerationRequest(prompt="a hill", width=32, height=32, num_steps=1)))'
+ADD = "jax.jit(lambda x: x + 1)(1.0)"
 
 
-def start(home: Path, **variables: str) -> tuple[int, int]:
-    """Hits and misses of a program that paints a picture in its own process."""
+def start(home: Path, work: str = ADD, **variables: str) -> tuple[int, int]:
+    """Hits and misses of a program that has an engine, and does some work."""
     own = {name: value for name, value in os.environ.items() if not name.startswith(("JAX_COMPILATION", "XDG_"))}
     environment = {**own, "HOME": str(home), **variables}
-    done = subprocess.run([sys.executable, "-c", PAINT], env=environment, capture_output=True, text=True, check=True)
+    done = subprocess.run(
+        [sys.executable, "-c", COUNT % work], env=environment, capture_output=True, text=True, check=True
+    )
     assert all("Error reading persistent" in line or "warnings.warn" in line for line in done.stderr.splitlines())
     hits, misses = map(int, done.stdout.split())
     return hits, misses
 
 
 def test_a_second_start_compiles_nothing(tmp_path: Path) -> None:
-    _, compiled = start(tmp_path)
-    found, anew = start(tmp_path)
+    _, compiled = start(tmp_path, PAINT)
+    found, anew = start(tmp_path, PAINT)
     assert compiled >= found > 5 and anew == 0
     for entry in (tmp_path / ".cache" / "flux-tui" / "compiled").glob("*-cache"):  # a process that was killed
         entry.write_bytes(entry.read_bytes()[:10])
-    assert start(tmp_path) == (0, found)
+    assert start(tmp_path, PAINT) == (0, found)
 
 
 @pytest.mark.parametrize("variables", [{"JAX_ENABLE_COMPILATION_CACHE": "false"}, {"XDG_CACHE_HOME": "/proc/none"}])

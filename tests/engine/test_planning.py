@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from functools import cache
+
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -19,6 +21,7 @@ CONFIGS = {"transformer": SIZES.transformer, "vae": SIZES.vae, "clip_text": SIZE
 FLOAT32 = jnp.dtype(jnp.float32)
 
 
+@cache
 def stages(**changes: object) -> dict[str, object]:
     request = {"dtype": "float32", "width": 64, "height": 96, "text_tokens": 32, **changes}
     return {stage.name: stage for stage in plan(CONFIGS, **request).stages}
