@@ -21,7 +21,7 @@ from flax import nnx
 
 from flux_engine import compiled
 from flux_engine.bench_sizes import MODELS
-from flux_engine.costs import modulation_flops, transformer_flops
+from flux_engine.costs import clip_flops, decoder_flops, modulation_flops, t5_flops, transformer_flops
 from flux_engine.models.transformer import rope_table
 from flux_engine.precision import resolve_dtype
 from flux_engine.request import DType
@@ -52,11 +52,9 @@ class Measured:
         device, versions: where, and with what.
         parameters: of all four networks.
         compile_s: to trace and compile each stage's program, or to find it in the cache of compiled programs.
-        encode_s, step_s, decode_s: medians; a step is one pass of the transformer, decoding is of the whole batch.
-        picture_s: a whole batch, compiled: encoding, all steps, decoding.
-        step_flops: operations of a step.
-        flops_per_s: operations a second in a step.
-        peak_share: of what the device can do in bfloat16; None where that is not known, or in another type.
+        seconds, flops: medians, and operations, by the same stages; a step is one pass of the transformer, decoding is
+            of the whole batch.
+        device_flops_per_s: what the device can do in bfloat16; None where that is not known, or in another type.
         peak_bytes: of device memory, or of the process on a CPU, since the process began.
     """
 
@@ -70,14 +68,19 @@ class Measured:
     versions: dict[str, str]
     parameters: int
     compile_s: dict[str, float]
-    encode_s: float
-    step_s: float
-    decode_s: float
-    picture_s: float
-    step_flops: int
-    flops_per_s: float
-    peak_share: float | None
+    seconds: dict[str, float]
+    flops: dict[str, int]
+    device_flops_per_s: float | None
     peak_bytes: int
+
+    @property
+    def picture_s(self) -> float:
+        """A whole batch, compiled: encoding, all steps, decoding."""
+        return sum(self.seconds.values()) + (self.num_steps - 1) * self.seconds["step"]
+
+    def flops_per_s(self, stage: str) -> float:
+        """Operations a second."""
+        return self.flops[stage] / self.seconds[stage]
 
 
 def measure(
@@ -120,10 +123,14 @@ def measure(
         rest = (latents, np.float32(0.5), text, pooled, jax.device_put(rope), np.float32(3.5))
         latents = stages.run("step", sizes.transformer, compiled.velocity, *rest, rounds=num_steps)
         stages.run("decoding", sizes.vae, compiled.decode_latents, unpack(latents[:1]))
-    encode_s = stages.seconds["CLIP"] + stages.seconds["T5"]
-    step_s, decode_s = stages.seconds["step"], stages.seconds["decoding"] * batch_size
-    flops = transformer_flops(sizes.transformer, rows * columns, sizes.text_tokens, batch_size)
-    flops += modulation_flops(sizes.transformer)
+    stages.seconds["decoding"] *= batch_size
+    step = transformer_flops(sizes.transformer, rows * columns, sizes.text_tokens, batch_size)
+    flops = {
+        "CLIP": clip_flops(sizes.clip),
+        "T5": t5_flops(sizes.t5, sizes.text_tokens),
+        "step": step + modulation_flops(sizes.transformer),
+        "decoding": batch_size * decoder_flops(sizes.vae, height, width),
+    }
     peak = next((peak for word, peak in PEAKS.items() if word in device.device_kind), None)
     return Measured(
         model=model,
@@ -136,13 +143,9 @@ def measure(
         versions={name: version(name) for name in ("jax", "jaxlib", "flax")},
         parameters=stages.parameters,
         compile_s=stages.compile_s,
-        encode_s=encode_s,
-        step_s=step_s,
-        decode_s=decode_s,
-        picture_s=encode_s + num_steps * step_s + decode_s,
-        step_flops=flops,
-        flops_per_s=flops / step_s,
-        peak_share=flops / step_s / peak if peak and kind == jnp.bfloat16 else None,
+        seconds=stages.seconds,
+        flops=flops,
+        device_flops_per_s=peak if kind == jnp.bfloat16 else None,
         peak_bytes=_peak_bytes(device),
     )
 

@@ -12,10 +12,9 @@ from concurrent.futures import ProcessPoolExecutor
 from dataclasses import asdict
 from typing import TYPE_CHECKING, Any
 
-from flux_engine.arguments import BAD_REQUEST, DONE, FAILED
+from flux_engine.arguments import DONE
 from flux_engine.bench_sizes import MODELS
-from flux_engine.display import Stdout, say
-from flux_engine.errors import FluxError, unexpected
+from flux_engine.display import Stdout, say, status_of
 from flux_engine.request import check_choice, check_sampling
 
 if TYPE_CHECKING:
@@ -30,23 +29,19 @@ def bench(models: Sequence[str], dtypes: Sequence[str], *, as_json: bool, **size
         dtypes: as in a request.
         sizes: width, height, num_steps, batch_size, as `flux_engine.bench.measure` takes them.
     """
-    stdout = Stdout()
-    try:
+
+    def work() -> int:
         for model in models:
             check_choice("The model", model, tuple(MODELS))
         check_sampling(sizes["num_steps"], 0, sizes["batch_size"], None)
+        stdout = Stdout()
         for model in models:
             for dtype in dtypes:
                 found = _in_a_process_of_its_own(model, dtype, sizes)
                 stdout.write(*(line.encode() for line in (_json_lines if as_json else _text_lines)(found)))
-    except FluxError as error:
-        say(f"error: {error} {error.hint}".rstrip())
-        return BAD_REQUEST if isinstance(error, ValueError) else FAILED
-    except Exception as error:
-        message, hint = unexpected(error, "")
-        say(f"error: {message} {hint}".rstrip())
-        return FAILED
-    return DONE
+        return DONE
+
+    return status_of(work)
 
 
 def _in_a_process_of_its_own(model: str, dtype: str, sizes: Mapping[str, Any]) -> Measured:
@@ -64,24 +59,29 @@ def _measured(model: str, dtype: Any, sizes: Mapping[str, Any]) -> Measured:
 
 
 def _json_lines(found: Measured) -> Iterable[str]:
-    yield json.dumps({"event": "measured", **asdict(found)})
+    derived = {"picture_s": found.picture_s, "flops_per_s": {stage: found.flops_per_s(stage) for stage in found.flops}}
+    yield json.dumps({"event": "measured", **asdict(found), **derived})
 
 
 def _text_lines(found: Measured) -> Iterable[str]:
     pictures = f"{found.batch_size} x " if found.batch_size > 1 else ""
     versions = ", ".join(f"{name} {number}" for name, number in found.versions.items())
-    share = "" if found.peak_share is None else f", {found.peak_share:.0%} of the device's peak"
     yield f"{found.model}  {found.dtype}  {pictures}{found.width}x{found.height}  on {found.device}; {versions}"
-    for name, value in (
-        ("parameters", f"{found.parameters:,}"),
-        ("compiling", ", ".join(f"{stage} {seconds:.1f} s" for stage, seconds in found.compile_s.items())),
-        ("prompt", _seconds(found.encode_s)),
-        ("step", f"{_seconds(found.step_s)}, {found.flops_per_s / 1e12:.3g} TFLOP/s{share}"),
-        ("decoding", _seconds(found.decode_s)),
-        (f"picture, {found.num_steps} steps", _seconds(found.picture_s)),
-        ("peak memory", f"{found.peak_bytes / 1e9:.2f} GB"),
-    ):
+    rows = {stage: _rate(found, stage) for stage in found.seconds}
+    for name, value in {
+        "parameters": f"{found.parameters:,}",
+        "compiling": ", ".join(f"{stage} {seconds:.1f} s" for stage, seconds in found.compile_s.items()),
+        **rows,
+        f"picture, {found.num_steps} steps": _seconds(found.picture_s),
+        "peak memory": f"{found.peak_bytes / 1e9:.2f} GB",
+    }.items():
         yield f"  {name:<18} {value}"
+
+
+def _rate(found: Measured, stage: str) -> str:
+    rate = found.flops_per_s(stage)
+    share = "" if found.device_flops_per_s is None else f", {rate / found.device_flops_per_s:.0%} of the device's peak"
+    return f"{_seconds(found.seconds[stage]):>8}  {rate / 1e12:.3g} TFLOP/s{share}"
 
 
 def _seconds(seconds: float) -> str:

@@ -14,9 +14,8 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from flux_engine.arguments import BAD_REQUEST, DONE, FAILED
-from flux_engine.display import Stdout, say
-from flux_engine.errors import FluxError, unexpected
+from flux_engine.arguments import DONE, FAILED
+from flux_engine.display import Stdout, say, status_of
 
 if TYPE_CHECKING:
     from flux_engine.weights.sides import Compared
@@ -42,7 +41,7 @@ def import_to(source: Path, destination: Path, dtype: str) -> int:
         Stdout().write(str(destination).encode())
         return DONE
 
-    return _status_of(work)
+    return status_of(work)
 
 
 def pull(repo: str) -> int:
@@ -54,7 +53,7 @@ def pull(repo: str) -> int:
         Stdout().write(download(repo).encode())
         return DONE
 
-    return _status_of(work)
+    return status_of(work)
 
 
 def describe(checkpoint: Path) -> int:
@@ -71,7 +70,7 @@ def describe(checkpoint: Path) -> int:
         Stdout().write(*map(str.encode, lines))
         return DONE
 
-    return _status_of(work)
+    return status_of(work)
 
 
 def verify(checkpoint: Path, *, as_json: bool, compare: bool = True) -> int:
@@ -93,7 +92,7 @@ def verify(checkpoint: Path, *, as_json: bool, compare: bool = True) -> int:
         agrees = not (sound and compare) or _compare(checkpoint, stdout, as_json)
         return DONE if sound and agrees else FAILED
 
-    return _status_of(work)
+    return status_of(work)
 
 
 def _compare(checkpoint: Path, stdout: Stdout, as_json: bool) -> bool:
@@ -173,15 +172,3 @@ def _text_lines(found: Verified) -> Iterator[str]:
 
 def _json_lines(found: Verified) -> Iterator[str]:
     yield json.dumps({"event": "verified", **asdict(found), "sound": found.is_sound})
-
-
-def _status_of(work: Callable[[], int]) -> int:
-    try:
-        return work()
-    except FluxError as error:
-        say(f"error: {error} {error.hint}".rstrip())
-        return BAD_REQUEST if isinstance(error, ValueError) else FAILED
-    except Exception as error:
-        message, hint = unexpected(error, "")
-        say(f"error: {message} {hint}".rstrip())
-        return FAILED

@@ -1,7 +1,7 @@
 """What a run says while it paints: text for people, or JSON lines for programs.
 
-stdout gets results and nothing else, stderr the talk: a bar on a terminal, plain lines elsewhere. The only file of this
-package that knows rich, and it imports it when a bar is drawn: the library knows no terminal.
+stdout gets results and nothing else, stderr the talk: a bar on a terminal, plain lines elsewhere. rich is imported
+when a bar is drawn.
 """
 
 from __future__ import annotations
@@ -17,6 +17,8 @@ from contextlib import AbstractContextManager
 from dataclasses import asdict
 from typing import Any, TextIO
 
+from flux_engine.arguments import BAD_REQUEST, FAILED
+from flux_engine.errors import FluxError, unexpected
 from flux_engine.request import Event, GenerationRequest, StageStarted, StepDone
 
 Show = Callable[[Event], None]
@@ -186,6 +188,19 @@ def say(text: str) -> None:
         print(text, file=sys.stderr, flush=True)
     except OSError:
         to_nowhere(sys.stderr)
+
+
+def status_of(work: Callable[[], int]) -> int:
+    """What `work` returns as the exit status; or a fault, said in a line with its hint, and the status of that."""
+    try:
+        return work()
+    except FluxError as error:
+        say(f"error: {error} {error.hint}".rstrip())
+        return BAD_REQUEST if isinstance(error, ValueError) else FAILED
+    except Exception as error:
+        message, hint = unexpected(error, "")
+        say(f"error: {message} {hint}".rstrip())
+        return FAILED
 
 
 @contextlib.contextmanager

@@ -10,10 +10,9 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from flux_engine.arguments import BAD_REQUEST, DONE, FAILED
+from flux_engine.arguments import DONE, FAILED
 from flux_engine.bench_sizes import MODELS
-from flux_engine.display import Stdout, say
-from flux_engine.errors import FluxError, unexpected
+from flux_engine.display import Stdout, status_of
 from flux_engine.request import check_sampling
 
 if TYPE_CHECKING:
@@ -29,29 +28,22 @@ def plan(model: str, dtype: Any, *, width: int | None, height: int | None, batch
         model: a name in `MODELS`, or the path of a checkpoint; the name of a file comes second.
         dtype, width, height, batch_size: as in a request; sizes are by default the model's own.
     """
-    stdout = Stdout()
-    try:
+
+    def work() -> int:
         check_sampling(1, 0, batch_size, None)
         from flux_engine import planning
         from flux_engine.compile_cache import keep_compiled
 
         keep_compiled()
         configs, text_tokens, side_px = _sizes(model)
-        width, height = width or side_px, height or side_px
-        found = planning.plan(
-            configs, dtype=dtype, width=width, height=height, batch_size=batch_size, text_tokens=text_tokens
-        )
-    except FluxError as error:
-        say(f"error: {error} {error.hint}".rstrip())
-        return BAD_REQUEST if isinstance(error, ValueError) else FAILED
-    except Exception as error:
-        message, hint = unexpected(error, "")
-        say(f"error: {message} {hint}".rstrip())
-        return FAILED
-    what = {"model": model, "dtype": found.dtype, "width": width, "height": height, "batch_size": batch_size}
-    lines = _json_lines(what, found) if as_json else _table(what, found)
-    stdout.write(*(line.encode() for line in lines))
-    return DONE if all(map(found.fits, found.stages)) else FAILED
+        size = {"width": width or side_px, "height": height or side_px, "batch_size": batch_size}
+        found = planning.plan(configs, dtype=dtype, text_tokens=text_tokens, **size)
+        what = {"model": model, "dtype": found.dtype, **size}
+        lines = _json_lines(what, found) if as_json else _table(what, found)
+        Stdout().write(*(line.encode() for line in lines))
+        return DONE if all(map(found.fits, found.stages)) else FAILED
+
+    return status_of(work)
 
 
 def _sizes(model: str) -> tuple[dict[Any, Any], int, int]:

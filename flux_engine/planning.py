@@ -6,11 +6,9 @@ shapes alone; with the cache of compiled programs the picture then compiles noth
 
 from __future__ import annotations
 
-import contextlib
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 import jax
@@ -19,6 +17,7 @@ from flax import nnx
 
 from flux_engine import compiled
 from flux_engine.configs import CLIPTextConfig, Component, NetworkConfig, T5Config, TransformerConfig, VAEConfig
+from flux_engine.host_memory import memory_bytes
 from flux_engine.precision import resolve_dtype
 from flux_engine.request import DType
 from flux_engine.sampling.latents import PATCH, token_grid
@@ -158,7 +157,5 @@ def free_bytes(device: jax.Device) -> int | None:
     stats = device.memory_stats() or {}
     if "bytes_limit" in stats:
         return stats["bytes_limit"] - stats.get("bytes_in_use", 0)
-    with contextlib.suppress(OSError, StopIteration):
-        lines = Path("/proc/meminfo").read_text().splitlines()
-        return 1024 * int(next(line for line in lines if line.startswith("MemAvailable:")).split()[1])
-    return None
+    used, total = memory_bytes()
+    return None if used is None or total is None else total - used

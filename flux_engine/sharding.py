@@ -2,7 +2,8 @@
 
 A mesh has three axes. `data` splits the pictures of a batch, `tensor` the heads and the widths of MLPs (Shoeybi et al.
 2019, "Megatron-LM", arXiv:1909.08053, section 3: a map that widens is split by its outputs, the one after it by its
-inputs), `sequence` the image tokens. XLA adds the exchanges that this asks for.
+inputs), `sequence` the image tokens. XLA adds the exchanges that this asks for. The loader does not ask it yet: it has
+one device.
 """
 
 from __future__ import annotations

@@ -5,9 +5,10 @@ from __future__ import annotations
 from functools import partial
 from typing import TYPE_CHECKING
 
+from flux_engine.host_memory import memory_bytes
 from flux_engine.request import EngineStatus
 from flux_tui.jobs import JobQueue
-from flux_tui.machine import DiskWatch, memory_bytes
+from flux_tui.machine import DiskWatch
 from flux_tui.progress import bytes_text
 
 if TYPE_CHECKING:

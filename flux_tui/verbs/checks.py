@@ -20,7 +20,7 @@ from pathlib import Path
 from typing import Literal
 
 from flux_engine.errors import FluxError
-from flux_tui.machine import MEMINFO, memory_bytes
+from flux_engine.host_memory import MEMINFO, memory_bytes
 
 Verdict = Literal["ok", "warn", "bad"]
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import jax
 import jax.numpy as jnp
 import pytest
@@ -20,12 +22,15 @@ pytestmark = pytest.mark.usefixtures("quick_compilation")
 def test_a_measurement_hangs_together() -> None:
     told: list[str] = []
     found = measure("demo", dtype="float32", width=32, height=48, num_steps=3, batch_size=2, watch=told.append)
-    assert told == list(found.compile_s) == ["CLIP", "T5", "step", "decoding"]
+    assert (
+        told == list(found.compile_s) == list(found.seconds) == list(found.flops) == ["CLIP", "T5", "step", "decoding"]
+    )
     assert (found.model, found.dtype, found.width, found.height, found.batch_size) == ("demo", "float32", 32, 48, 2)
     assert found.parameters == 9_043_059
-    assert found.picture_s == pytest.approx(found.encode_s + 3 * found.step_s + found.decode_s)
-    assert found.flops_per_s == pytest.approx(found.step_flops / found.step_s)
-    assert found.peak_share is None  # of a CPU no peak is known
+    clip, t5, step, decoding = found.seconds.values()
+    assert found.picture_s == pytest.approx(clip + t5 + 3 * step + decoding)
+    assert found.flops_per_s("step") == pytest.approx(found.flops["step"] / step)
+    assert found.device_flops_per_s is None  # of a CPU no peak is known
     assert found.peak_bytes > 4 * found.parameters
 
 
@@ -51,5 +56,6 @@ def test_the_demo_models_sizes_are_those_of_its_files_and_fluxs_are_fluxs() -> N
 
 def test_a_share_of_the_peak_is_told_where_the_device_is_known() -> None:
     found = measure("demo", dtype="float32", width=32, height=32, num_steps=1)
-    known = bench_cli._text_lines(type(found)(**{**vars(found), "peak_share": 0.512}))
-    assert any("51% of the device's peak" in line for line in known)
+    known = replace(found, device_flops_per_s=2 * found.flops_per_s("step"))
+    (step,) = (line for line in bench_cli._text_lines(known) if line.startswith("  step "))
+    assert step.endswith(" TFLOP/s, 50% of the device's peak")
