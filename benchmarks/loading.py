@@ -34,12 +34,12 @@ OURS = """
 import sys, time
 from pathlib import Path
 import jax, jax.numpy as jnp
-from flux_engine.weights.checkpoint import load_network
+from flux_engine.weights.checkpoint import load_network, on_device
 from flux_engine.weights.sources import open_checkpoint
 for _ in range(2):
     started_s, network = time.perf_counter(), None
     weights = open_checkpoint(Path(sys.argv[1])).parts["transformer"].open()
-    network = load_network(weights, device=jax.devices()[0], dtype=jnp.bfloat16, param_dtype=jnp.bfloat16)
+    network = load_network(weights, placement=on_device(jax.devices()[0]), dtype=jnp.bfloat16, param_dtype=jnp.bfloat16)
     jax.block_until_ready(network)
     seconds = time.perf_counter() - started_s
 print(seconds)

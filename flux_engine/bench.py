@@ -9,7 +9,8 @@ import resource
 import statistics
 import sys
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass
 from importlib.metadata import version
 from typing import Any
@@ -24,9 +25,12 @@ from flux_engine.bench_sizes import MODELS
 from flux_engine.costs import clip_flops, decoder_flops, modulation_flops, t5_flops, transformer_flops
 from flux_engine.models.transformer import rope_table
 from flux_engine.precision import resolve_dtype
+from flux_engine.prompt_velocity import SIGMAS_AT_ONCE
 from flux_engine.request import DType
+from flux_engine.residency import Residency
 from flux_engine.sampling.latents import image_ids, text_ids, token_grid, unpack
-from flux_engine.weights.checkpoint import NETWORKS
+from flux_engine.weights.checkpoint import HOST, Placement, abstract_network, named_leaves, on_device
+from flux_engine.weights.names import LeafPath
 
 ROUNDS = 3  # of encoding and decoding; the median counts
 
@@ -52,8 +56,8 @@ class Measured:
         device, versions: where, and with what.
         parameters: of all four networks.
         compile_s: to trace and compile each stage's program, or to find it in the cache of compiled programs.
-        seconds, flops: medians, and operations, by the same stages; a step is one pass of the transformer, decoding is
-            of the whole batch.
+        seconds, flops: medians, and operations, by the same stages; modulations are those of up to 32 steps, a step is
+            the rest of the transformer, decoding is of the whole batch.
         device_flops_per_s: what the device can do in bfloat16; None where that is not known, or in another type.
         peak_bytes: of device memory, or of the process on a CPU, since the process began.
     """
@@ -78,6 +82,11 @@ class Measured:
         """A whole batch, compiled: encoding, all steps, decoding."""
         return sum(self.seconds.values()) + (self.num_steps - 1) * self.seconds["step"]
 
+    @property
+    def denoising_s(self) -> float:
+        """All steps of a picture, and the modulations for them."""
+        return self.seconds["modulations"] + self.num_steps * self.seconds["step"]
+
     def flops_per_s(self, stage: str) -> float:
         """Operations a second."""
         return self.flops[stage] / self.seconds[stage]
@@ -91,6 +100,7 @@ def measure(
     height: int | None = None,
     num_steps: int = 4,
     batch_size: int = 1,
+    residency: Residency | None = None,
     watch: Callable[[str], None] = lambda what: None,
 ) -> Measured:
     """Run all stages of a picture with random weights, one network in memory after the other, as for a picture.
@@ -101,6 +111,7 @@ def measure(
         width, height: pixels, multiples of 16; by default the model's own.
         num_steps: steps to time, and the length of the picture.
         batch_size: pictures at once.
+        residency: what waits in the host's memory; by default nothing.
         watch: told which stage begins.
 
     Raises:
@@ -110,25 +121,31 @@ def measure(
     width, height = width or sizes.side_px, height or sizes.side_px
     kind = resolve_dtype(dtype, device)
     rows, columns = token_grid(height, width, sizes.vae.downsampling)
-    stages = _Stages(kind, device, watch)
+    stages = _Stages(kind, device, residency or Residency(), watch)
     with jax.default_device(device):
         clip_ids, t5_ids = (
             np.zeros((1, length), np.int32) for length in (sizes.clip.max_position_embeddings, sizes.text_tokens)
         )
-        pooled = stages.run("CLIP", sizes.clip, compiled.encode_text, clip_ids)
-        text = stages.run("T5", sizes.t5, compiled.encode_text, t5_ids)
+        with stages.network(sizes.clip) as run:
+            pooled = run("CLIP", compiled.encode_text, clip_ids)
+        with stages.network(sizes.t5) as run:
+            text = run("T5", compiled.encode_text, t5_ids)
         latents = jax.random.normal(jax.random.key(0), (batch_size, rows, columns, sizes.transformer.in_channels))
         ids = np.concatenate([text_ids(sizes.text_tokens), image_ids(rows, columns)])
         rope = rope_table(ids, sizes.transformer.axes_dims_rope, sizes.transformer.theta)
-        rest = (latents, np.float32(0.5), text, pooled, jax.device_put(rope), np.float32(3.5))
-        latents = stages.run("step", sizes.transformer, compiled.velocity, *rest, rounds=num_steps)
-        stages.run("decoding", sizes.vae, compiled.decode_latents, unpack(latents[:1]))
+        sigmas = np.linspace(1, 1 / SIGMAS_AT_ONCE, SIGMAS_AT_ONCE, dtype=np.float32)
+        with stages.network(sizes.transformer) as run:
+            by = run("modulations", compiled.modulations, pooled, sigmas, np.float32(3.5))
+            step = (latents, by, np.int32(0), text, jax.device_put(rope))
+            latents = run("step", compiled.velocity, *step, rounds=num_steps)
+        with stages.network(sizes.vae) as run:
+            run("decoding", compiled.decode_latents, unpack(latents[:1]))
     stages.seconds["decoding"] *= batch_size
-    step = transformer_flops(sizes.transformer, rows * columns, sizes.text_tokens, batch_size)
     flops = {
         "CLIP": clip_flops(sizes.clip),
         "T5": t5_flops(sizes.t5, sizes.text_tokens),
-        "step": step + modulation_flops(sizes.transformer),
+        "modulations": modulation_flops(sizes.transformer, SIGMAS_AT_ONCE),
+        "step": transformer_flops(sizes.transformer, rows * columns, sizes.text_tokens, batch_size),
         "decoding": batch_size * decoder_flops(sizes.vae, height, width),
     }
     peak = next((peak for word, peak in PEAKS.items() if word in device.device_kind), None)
@@ -151,43 +168,57 @@ def measure(
 
 
 class _Stages:
-    """Runs one network's program after another, and keeps what is found."""
+    """Runs one network's programs after another, and keeps what is found."""
 
-    def __init__(self, dtype: jnp.dtype, device: jax.Device, watch: Callable[[str], None]) -> None:
-        self._dtype, self._device, self._watch = dtype, device, watch
+    def __init__(
+        self, dtype: jnp.dtype, device: jax.Device, residency: Residency, watch: Callable[[str], None]
+    ) -> None:
+        self._dtype, self._device, self._residency, self._watch = dtype, device, residency, watch
         self.parameters = 0
         self.compile_s: dict[str, float] = {}
         self.seconds: dict[str, float] = {}
 
-    def run(self, name: str, config: Any, program: Any, *arguments: Any, rounds: int = ROUNDS) -> jax.Array:
-        """What the program gives; the network is freed."""
-        self._watch(name)
-        graphdef, state = random_network(config, self._dtype)
+    @contextmanager
+    def network(self, config: Any) -> Iterator[Callable[..., Any]]:
+        """Runs programs of a network, which is freed when the block ends; gives what each gives."""
+        placement = self._residency.placement(config.component, on_device(self._device))
+        graphdef, state = random_network(config, self._dtype, placement)
         weights = jax.tree.leaves(state)
         self.parameters += sum(leaf.size for leaf in weights)
-        started = time.perf_counter()
-        compiled = program.lower(graphdef, state, *arguments).compile()
-        self.compile_s[name] = time.perf_counter() - started
-        result = jax.block_until_ready(compiled(state, *arguments))
-        self.seconds[name] = statistics.median(_seconds(compiled, state, *arguments) for _ in range(rounds))
+
+        def run(name: str, program: Any, *arguments: Any, rounds: int = ROUNDS) -> Any:
+            self._watch(name)
+            started = time.perf_counter()
+            compiled = program.lower(graphdef, state, *arguments).compile()
+            self.compile_s[name] = time.perf_counter() - started
+            result = jax.block_until_ready(compiled(state, *arguments))
+            self.seconds[name] = statistics.median(_seconds(compiled, state, *arguments) for _ in range(rounds))
+            return result
+
+        yield run
         for leaf in weights:
             leaf.delete()
-        return result
 
 
-def random_network(config: Any, dtype: jnp.dtype) -> tuple[nnx.GraphDef, nnx.State]:
-    """A network with normal weights, as small as its widths ask for; norms' scales are 1, biases 0."""
-    network = nnx.eval_shape(lambda: NETWORKS[config.component](config, rngs=nnx.Rngs(0), dtype=dtype))
-    graphdef, abstract = nnx.split(network)
-    keys = iter(jax.random.split(jax.random.key(0, impl="rbg"), len(jax.tree.leaves(abstract))))
+def random_network(config: Any, dtype: jnp.dtype, placement: Placement) -> tuple[nnx.GraphDef, nnx.State]:
+    """A network with normal weights, as small as its widths ask for; norms' scales are 1, biases 0.
 
-    def leaf(path: Any, shape: Any) -> jax.Array:
-        name = jax.tree_util.keystr(path)
-        if "kernel" in name or "embedding" in name:
-            return jax.random.normal(next(keys), shape.shape, dtype) * jnp.asarray(shape.shape[-2] ** -0.5, dtype)
-        return jnp.full(shape.shape, "scale" in name, dtype)
+    What waits on the host is made first, so that the device never holds it beside the rest.
+    """
+    graphdef, abstract = nnx.split(abstract_network(config.component, config, dtype))
+    shapes = {path: leaf.shape for path, leaf in named_leaves(abstract).items()}
+    keys = dict(zip(shapes, jax.random.split(jax.random.key(0, impl="rbg"), len(shapes)), strict=True))
 
-    return graphdef, jax.tree_util.tree_map_with_path(leaf, abstract)
+    def leaf(path: LeafPath, shape: tuple[int, ...]) -> jax.Array:
+        if path[-1] not in ("kernel", "embedding"):
+            return jnp.full(shape, path[-1] == "scale", dtype)
+        return jax.random.normal(keys[path], shape, dtype) * jnp.asarray(shape[-2] ** -0.5, dtype)
+
+    places = {path: placement(path, shape) for path, shape in shapes.items()}
+    leaves: dict[LeafPath, jax.Array] = {}
+    for path in sorted(shapes, key=lambda path: places[path].memory_kind != HOST):
+        leaves[path] = jax.block_until_ready(jax.device_put(leaf(path, shapes[path]), places[path]))
+    return graphdef, jax.tree.unflatten(jax.tree.structure(abstract), [leaves[path] for path in shapes])
 
 
 def _seconds(program: Any, *arguments: Any) -> float:

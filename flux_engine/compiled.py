@@ -10,15 +10,17 @@ import jax
 import jax.numpy as jnp
 from flax import nnx
 
+from flux_engine.models.transformer import Modulations
 
-def _compiled(function: Callable[..., jax.Array]) -> Callable[..., jax.Array]:
+
+def _compiled(function: Callable[..., Any]) -> Callable[..., Any]:
     """Jit with the network's structure fixed, and with products of float32 that are float32 on every device.
 
     By default an NVIDIA GPU multiplies float32 in TF32, with 10 bits for the fraction, and a TPU in bfloat16.
     """
 
     @wraps(function)
-    def exact(*arguments: Any) -> jax.Array:
+    def exact(*arguments: Any) -> Any:
         with jax.default_matmul_precision("highest"):
             return function(*arguments)
 
@@ -32,22 +34,33 @@ def encode_text(graphdef: nnx.GraphDef, state: nnx.State, ids: jax.Array) -> jax
 
 
 @_compiled
+def modulations(
+    graphdef: nnx.GraphDef, state: nnx.State, pooled: jax.Array, sigmas: jax.Array, guidance: jax.Array
+) -> Modulations:
+    """The transformer's modulations of one prompt at each of the sigmas [B]."""
+    B = len(sigmas)
+    pooled = jnp.broadcast_to(pooled, (B, pooled.shape[-1]))
+    return nnx.merge(graphdef, state).modulations(pooled, sigmas, jnp.broadcast_to(guidance, (B,)))
+
+
+@_compiled
 def velocity(
     graphdef: nnx.GraphDef,
     state: nnx.State,
     latents: jax.Array,
-    sigma: jax.Array,
+    rows: Modulations,
+    row: jax.Array,
     text: jax.Array,
-    pooled: jax.Array,
     rope: tuple[jax.Array, jax.Array],
-    guidance: jax.Array,
 ) -> jax.Array:
-    """The transformer's velocity float32 of latents [B, rows, columns, C]; text and guidance are the whole batch's."""
-    B, rows, columns, C = latents.shape
-    transformer = nnx.merge(graphdef, state)
-    by = transformer.modulations(pooled, jnp.reshape(sigma, (1,)), jnp.reshape(guidance, (1,)))
+    """The transformer's velocity float32 of latents [B, rows, columns, C], by one of several rows of modulations.
+
+    Text and modulations are the whole batch's.
+    """
+    B, height, width, C = latents.shape
+    by = Modulations(*(jax.lax.dynamic_slice_in_dim(part, row, 1, axis=-2) for part in rows))
     texts = jnp.broadcast_to(text, (B, *text.shape[1:]))
-    result = transformer.modulated(latents.reshape(B, rows * columns, C), texts, by, rope)
+    result = nnx.merge(graphdef, state).modulated(latents.reshape(B, height * width, C), texts, by, rope)
     return result.reshape(latents.shape).astype(jnp.float32)
 
 

@@ -17,14 +17,13 @@ import jax.numpy as jnp
 import numpy as np
 
 from flux_engine import compiled
-from flux_engine.configs import Component
 from flux_engine.memory import Networks
 from flux_engine.prompt_cache import PromptCache, fingerprint
+from flux_engine.residency import ENCODERS
 from flux_engine.tokenizers import CLIPTokenizer, Encoded, T5Tokenizer
 from flux_engine.weights.sources import Checkpoint
 
 PROMPTS_KEPT = 16
-ENCODERS: tuple[Component, ...] = ("clip_text", "t5_text")
 FORMAT = 1  # of what is kept on the disk; another one when encoders here compute otherwise
 
 
@@ -74,12 +73,11 @@ class PromptEncoder:
         return self._known(prompt) is not None
 
     def encode(self, prompts: Sequence[str]) -> list[EncodedPrompt]:
-        """Both encoders' reading of each prompt; the last PROMPTS_KEPT stay in memory, the encoders do not."""
+        """Both encoders' reading of each prompt; the last PROMPTS_KEPT stay in memory."""
         try:
             found = [self._known(prompt) or self._encode(prompt) for prompt in prompts]
         finally:
-            for encoder in ENCODERS:
-                self._networks.release(encoder)
+            self._networks.release_encoders()
         while len(self._encoded) > max(PROMPTS_KEPT, len(prompts)):
             self._encoded.popitem(last=False)
         return found

@@ -12,6 +12,7 @@ import jax
 import numpy as np
 import platformdirs
 
+from flux_engine import planning
 from flux_engine.compile_cache import keep_compiled
 from flux_engine.configs import Component
 from flux_engine.errors import NumericalError
@@ -19,6 +20,7 @@ from flux_engine.generation import FluxConditionedNetwork, denoising_states
 from flux_engine.loader import FluxModelLoader
 from flux_engine.precision import resolve_dtype
 from flux_engine.preview import latent_rgb
+from flux_engine.programs import Picture
 from flux_engine.prompt_cache import PromptCache
 from flux_engine.request import (
     DType,
@@ -71,6 +73,7 @@ class Engine:
         """
         clock = _Clock()
         loader = yield from self._load_model(request, clock)
+        yield from self._make_room(loader, request, clock)
         yield from self._set_loras(loader, request, clock, watch)
         yield from self._encode(loader, request, clock, watch)
         yield from self._load(loader, "transformer", clock, watch)
@@ -120,6 +123,29 @@ class Engine:
             self._loaded = wanted
         return self._loader
 
+    def _make_room(self, loader: FluxModelLoader, request: GenerationRequest, clock: _Clock) -> Iterator[Event]:
+        """Have weights lie so that the picture fits into the memory.
+
+        Raises:
+            NotEnoughMemory: it does not.
+        """
+        picture = Picture(
+            dtype=loader.dtype,
+            width=request.width,
+            height=request.height,
+            batch_size=request.batch_size,
+            text_tokens=loader.t5_tokenizer.max_length,
+        )
+        free = planning.free_memory(loader.device, loader.device_bytes)
+        if planning.is_roomy(loader.configs, picture, free):
+            loader.settle(planning.RESIDENCIES[0])
+            return
+        yield StageStarted("loading", "memory plan")
+        with clock("loading"):
+            plan = planning.plan(loader.configs, picture, device=loader.device, free=free)
+            planning.check(plan, loader.configs, loader.device)
+            loader.settle(plan.residency)
+
     def status(self) -> EngineStatus:
         """Where it computes, and how much of the device's memory is used."""
         device = jax.devices()[0]
@@ -164,7 +190,7 @@ class Engine:
             with clock("encoding"):
                 loader.encode_prompts(prompts)
         finally:
-            loader.release_text_encoders()  # also when the watcher stops here, or one of them cannot be read
+            loader.release_idle_encoders()  # also when the watcher stops here, or one of them cannot be read
 
     def _load(self, loader: FluxModelLoader, component: Component, clock: _Clock, watch: Watch) -> Iterator[Event]:
         if loader.is_loaded(component):

@@ -40,6 +40,10 @@ class RequestError(FluxError, ValueError):
     """A generation request that contradicts itself or the model."""
 
 
+class NotEnoughMemory(FluxError, MemoryError):
+    """A picture that the device has no room for, refused before anything is read."""
+
+
 class ConfigError(FluxError, ValueError):
     """A network configuration that is incomplete or impossible."""
 

@@ -6,12 +6,13 @@ Knows schedules, integrators and noise; knows no checkpoint and no text. `flux_e
 from __future__ import annotations
 
 import warnings
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import get_args
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 
 from flux_engine.errors import RequestError
 from flux_engine.request import Integrator, Noise, check_choice, check_sampling, check_timer
@@ -34,6 +35,7 @@ class FluxConditionedNetwork:
         dtype: what the transformer computes in.
         shifts_with_size: whether this model's schedule follows the size (FLUX.1-dev) or not (schnell).
         warnings: what a person should know about the prompt.
+        prepare: told at which sigmas a run will ask for velocities, before it begins.
     """
 
     network_fn: Velocity
@@ -44,6 +46,7 @@ class FluxConditionedNetwork:
     dtype: jnp.dtype
     shifts_with_size: bool
     warnings: tuple[str, ...] = ()
+    prepare: Callable[[Sequence[np.float32]], None] = lambda sigmas: None
 
 
 def run_diffuse_generation(
@@ -122,6 +125,7 @@ def denoising_states(
     check_choice("noise", noise, get_args(Noise))
     check_timer(timer, sigma_shift)
     denoiser = Denoiser(_timer(conditioned_network, num_steps, sigma_shift, timer), INTEGRATORS[integrator])
+    conditioned_network.prepare(denoiser.evaluations())
     start = denoiser.start(gaussian(noise, seed, batch_size, *grid, conditioned_network.in_channels))
     return denoiser.run(conditioned_network.network_fn, start)
 

@@ -5,8 +5,8 @@
     latents = run_diffuse_generation(conditioned_network=conditioned, height=1024, width=1024, num_steps=30, seed=42)
     images = loader.decode_latents(latents)
 
-Networks are read when they are first needed. The text encoders leave the device as soon as a prompt is encoded.
-Weights are arguments of every compiled function, so releasing a network frees its memory.
+Networks are read when they are first needed, and lie where the residency says: by default the text encoders leave as
+soon as a prompt is encoded. Weights are arguments of every compiled function, so releasing a network frees its memory.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ from __future__ import annotations
 import os
 from collections.abc import Callable, Generator, Sequence
 from pathlib import Path
-from typing import Any, TypeVar, get_args
+from typing import TypeVar, get_args
 
 import jax
 import jax.numpy as jnp
@@ -27,13 +27,14 @@ from flux_engine.encoding import EncodedPrompt, PromptEncoder
 from flux_engine.errors import RequestError, WeightsMismatch
 from flux_engine.generation import FluxConditionedNetwork
 from flux_engine.memory import Networks
-from flux_engine.models.transformer import rope_table
 from flux_engine.precision import resolve_dtype
 from flux_engine.preview import fit_to_colour_fields, load_factors
 from flux_engine.prompt_cache import PromptCache
+from flux_engine.prompt_velocity import PromptVelocity
 from flux_engine.request import DType, LoraUse, check_choice, check_guidance, check_prompts
-from flux_engine.sampling.denoiser import Velocity, classifier_free
-from flux_engine.sampling.latents import PATCH, image_ids, pack, text_ids, token_grid, unpack
+from flux_engine.residency import Residency
+from flux_engine.sampling.denoiser import classifier_free
+from flux_engine.sampling.latents import PATCH, pack, token_grid, unpack
 from flux_engine.tokenizers import load_tokenizers
 from flux_engine.weights.sources import open_checkpoint
 
@@ -51,6 +52,7 @@ class FluxModelLoader:
         dtype: what to compute in and keep weights in; "auto" is the faster one of this device.
         verbose: say on stderr what is loaded and released.
         prompt_cache: where encoded prompts are kept from one run to the next; by default nowhere.
+        residency: what waits in the host's memory; see `settle`.
 
     Raises:
         RequestError: there is no such dtype.
@@ -67,6 +69,7 @@ class FluxModelLoader:
         dtype: DType = "auto",
         verbose: bool = False,
         prompt_cache: PromptCache | None = None,
+        residency: Residency | None = None,
     ) -> None:
         check_choice("dtype", dtype, get_args(DType))
         self.checkpoint_dir = DEMO_CHECKPOINT if checkpoint_dir is None else Path(os.path.expanduser(checkpoint_dir))
@@ -74,12 +77,15 @@ class FluxModelLoader:
         self.model_name = "demo" if checkpoint_dir is None else self._checkpoint.name
         self.device = device or jax.devices()[0]
         self.dtype = resolve_dtype(dtype, self.device)
+        self.configs = {component: part.config for component, part in self._checkpoint.parts.items()}
         self.transformer_config = self._config(TransformerConfig)
         self.vae_config = self._config(VAEConfig)
         guided = self.transformer_config.guidance_embeds
         self.clip_tokenizer, self.t5_tokenizer = load_tokenizers(self._checkpoint.folder, guidance_embeds=guided)
         self._check_that_parts_fit()
-        self._networks = Networks(self._checkpoint, device=self.device, dtype=self.dtype, verbose=verbose)
+        self._networks = Networks(
+            self._checkpoint, device=self.device, dtype=self.dtype, verbose=verbose, residency=residency
+        )
         self._prompts = PromptEncoder(
             self._checkpoint,
             self._networks,
@@ -127,13 +133,18 @@ class FluxModelLoader:
         if negative_prompt is None and true_cfg_scale > 1:
             notes.append("True CFG has no effect without a negative prompt.")
         self.load("transformer")
-        velocity = self._velocity(encoded[0], guidance_scale, rows, columns)
-        if negated:
-            velocity = classifier_free(
-                velocity, self._velocity(encoded[1], guidance_scale, rows, columns), true_cfg_scale
-            )
+        fields = [
+            PromptVelocity(self._networks, self.transformer_config, text, guidance_scale, rows, columns, self.device)
+            for text in encoded
+        ]
+
+        def prepare(sigmas: Sequence[np.float32]) -> None:
+            for field in fields:
+                field.prepare(sigmas)
+
         return FluxConditionedNetwork(
-            network_fn=velocity,
+            network_fn=classifier_free(fields[0], fields[1], true_cfg_scale) if negated else fields[0],
+            prepare=prepare,
             in_channels=self.transformer_config.in_channels,
             rows=rows,
             columns=columns,
@@ -146,7 +157,7 @@ class FluxModelLoader:
     def encode_prompts(self, prompts: Sequence[str]) -> list[EncodedPrompt]:
         """Both encoders' reading of each prompt; the last few are kept, so a new seed costs nothing.
 
-        The text encoders are released before this returns.
+        The text encoders are released before this returns, unless the residency keeps them.
         """
         return self._prompts.encode(prompts)
 
@@ -253,6 +264,19 @@ class FluxModelLoader:
     def is_loaded(self, component: Component) -> bool:
         return self._networks.is_loaded(component)
 
+    def settle(self, residency: Residency) -> None:
+        """Have weights lie as `residency` says from now on; those that are read already move. No picture changes."""
+        self._networks.settle(residency)
+
+    @property
+    def device_bytes(self) -> int:
+        """What the networks take of the device's memory now, LoRAs included."""
+        return self._networks.device_bytes
+
+    def release_idle_encoders(self) -> None:
+        """Free both text encoders if the residency has them read for every prompt."""
+        self._networks.release_encoders()
+
     def release(self) -> None:
         """Free every network; what is needed again is read again."""
         self.release_text_encoders()
@@ -274,21 +298,8 @@ class FluxModelLoader:
 
     # Inside
 
-    def _velocity(self, text: EncodedPrompt, guidance_scale: float, rows: int, columns: int) -> Velocity:
-        config = self.transformer_config
-        ids = np.concatenate([text_ids(text.text_embeddings.shape[1]), image_ids(rows, columns)])
-        rope = jax.device_put(rope_table(ids, config.axes_dims_rope, config.theta), self.device)
-
-        def velocity(latents: jax.Array, sigma: Any) -> jax.Array:
-            graphdef, state = self.load("transformer")
-            latents = jax.device_put(latents, self.device)  # a step's result lives there; else noise compiles anew
-            embeddings = (text.text_embeddings, text.pooled_embeddings)
-            return compiled.velocity(graphdef, state, latents, sigma, *embeddings, rope, np.float32(guidance_scale))
-
-        return velocity
-
     def _config(self, kind: type[C]) -> C:
-        config = self._checkpoint.parts[kind.component].config
+        config = self.configs[kind.component]
         assert isinstance(config, kind)
         return config
 

@@ -2,7 +2,7 @@
 
 A LoRA is either computed beside the weights, which stay as they were read, or fused with them, and then they are read
 again for every other choice. Weights are deleted, not dropped: cycles in flax would keep them until garbage is next
-collected.
+collected. What need not be on the device all the time waits where the residency says.
 """
 
 from __future__ import annotations
@@ -19,7 +19,8 @@ from flax import nnx
 from flux_engine.configs import Component
 from flux_engine.errors import RequestError
 from flux_engine.request import LoraUse
-from flux_engine.weights.checkpoint import Network, load_network
+from flux_engine.residency import ENCODERS, Residency
+from flux_engine.weights.checkpoint import HOST, Network, Placement, load_network, named_leaves, on_device
 from flux_engine.weights.lora_apply import Placed, attach, place
 from flux_engine.weights.lora_fuse import fuse
 from flux_engine.weights.lora_metadata import printable
@@ -57,13 +58,23 @@ class Networks:
 
     Args:
         checkpoint: whose.
-        device: where they go.
+        device: where they compute.
         dtype: what they are kept in and compute in.
         verbose: say on stderr what is read and released.
+        residency: what lies where; `settle` changes it.
     """
 
-    def __init__(self, checkpoint: Checkpoint, *, device: jax.Device, dtype: jnp.dtype, verbose: bool) -> None:
+    def __init__(
+        self,
+        checkpoint: Checkpoint,
+        *,
+        device: jax.Device,
+        dtype: jnp.dtype,
+        verbose: bool,
+        residency: Residency | None = None,
+    ) -> None:
         self._checkpoint, self._device, self._dtype, self._verbose = checkpoint, device, dtype, verbose
+        self.residency = residency or Residency()
         self._resident: dict[Component, _Resident] = {}
         self._files = OpenLoras({component: checkpoint.parts[component].config for component in LORA_COMPONENTS})
         self._choice = Choice()
@@ -81,10 +92,13 @@ class Networks:
     def load(self, component: Component, on_read: OnRead = lambda fraction: None) -> Split:
         """A network with its LoRAs, read if it is not on the device. What `on_read` raises ends the reading."""
         if component not in self._resident:
+            if component in ENCODERS and self.residency.encoders == "alone":
+                self.release("transformer")
+                self.release("vae")
             self._log(f"loading {component} as {self._dtype.name} onto {self._device}")
             network = load_network(
                 self._checkpoint.parts[component].open(),
-                device=self._device,
+                placement=self._placement(component),
                 dtype=self._dtype,
                 param_dtype=self._dtype,
                 on_read=on_read,
@@ -95,11 +109,34 @@ class Networks:
     def is_loaded(self, component: Component) -> bool:
         return component in self._resident
 
+    @property
+    def device_bytes(self) -> int:
+        """What lies on the device, LoRAs included."""
+        leaves = [leaf for resident in self._resident.values() for leaf in jax.tree.leaves(resident.current[1])]
+        return sum(leaf.nbytes for leaf in leaves if leaf.sharding.memory_kind != HOST)
+
     def release(self, component: Component) -> None:
         """Give a network's memory back now."""
         if (resident := self._resident.pop(component, None)) is not None:
             resident.delete()
             self._log(f"released {component}")
+
+    def release_encoders(self) -> None:
+        """A prompt is encoded: let the text encoders go, unless they are to stay."""
+        if not self.residency.encoders_stay:
+            for encoder in ENCODERS:
+                self.release(encoder)
+
+    def settle(self, residency: Residency) -> None:
+        """Have weights lie as `residency` says from now on; those that are there already move."""
+        if residency == self.residency:
+            return
+        self.residency = residency
+        self.release_encoders()
+        for component, resident in self._resident.items():
+            resident.move(self._placement(component))
+            if not resident.fused:
+                resident.take([] if self._choice.fused else self._choice.of(component), {})
 
     def recipe(self, component: Component) -> Recipe:
         """What tells a network's results from those with other LoRAs."""
@@ -151,6 +188,9 @@ class Networks:
             elif not resident.fused:
                 resident.take([] if self._choice.fused else self._choice.of(component), placed[component])
 
+    def _placement(self, component: Component) -> Placement:
+        return self.residency.placement(component, on_device(self._device))
+
     def _with_loras(self, network: Network, component: Component, on_read: OnRead) -> _Resident:
         loras = self._choice.of(component)
         try:
@@ -201,6 +241,18 @@ class _Resident:
             network = self._copy()
             attach(network, [(self.placed[file], strength) for file, strength in loras])
             self.current = nnx.split(network)
+
+    def move(self, placement: Placement) -> None:
+        """Have the weights where `placement` says; what leaves the device leaves it first."""
+        graphdef, state = self.bare
+        leaves = named_leaves(state)
+        places = {path: placement(path, leaf.shape) for path, leaf in leaves.items()}
+        for path in sorted(leaves, key=lambda path: places[path].memory_kind != HOST):
+            old = leaves[path]
+            if old.sharding.memory_kind != places[path].memory_kind:
+                leaves[path] = jax.block_until_ready(jax.device_put(old, places[path]))
+                old.delete()
+        self.current = self.bare = graphdef, jax.tree.unflatten(jax.tree.structure(state), leaves.values())
 
     def delete(self) -> None:
         _delete((self.bare[1], self.current[1]))

@@ -6,7 +6,8 @@ The table goes to stdout. JAX is imported when it is needed.
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -21,27 +22,49 @@ if TYPE_CHECKING:
 WORDS = {"transformer": "transformer", "vae": "autoencoder", "clip_text": "CLIP", "t5_text": "T5"}
 
 
-def plan(model: str, dtype: Any, *, width: int | None, height: int | None, batch_size: int, as_json: bool) -> int:
+def plan(
+    model: str,
+    dtype: Any,
+    *,
+    width: int | None,
+    height: int | None,
+    batch_size: int,
+    budget_bytes: int | None,
+    as_json: bool,
+) -> int:
     """Say what a picture would take; the exit status, FAILED if it is more than is free.
 
     Args:
         model: a name in `MODELS`, or the path of a checkpoint; the name of a file comes second.
         dtype, width, height, batch_size: as in a request; sizes are by default the model's own.
+        budget_bytes: of the device's memory to plan with, instead of what is free.
     """
 
     def work() -> int:
         check_sampling(1, 0, batch_size, None)
+        import jax
+
         from flux_engine import planning
         from flux_engine.compile_cache import keep_compiled
+        from flux_engine.precision import resolve_dtype
+        from flux_engine.programs import Picture
 
         keep_compiled()
         configs, text_tokens, side_px = _sizes(model)
-        size = {"width": width or side_px, "height": height or side_px, "batch_size": batch_size}
-        found = planning.plan(configs, dtype=dtype, text_tokens=text_tokens, **size)
-        what = {"model": model, "dtype": found.dtype, **size}
-        lines = _json_lines(what, found) if as_json else _table(what, found)
-        Stdout().write(*(line.encode() for line in lines))
-        return DONE if all(map(found.fits, found.stages)) else FAILED
+        device = jax.devices()[0]
+        picture = Picture(
+            dtype=resolve_dtype(dtype, device),
+            width=width or side_px,
+            height=height or side_px,
+            batch_size=batch_size,
+            text_tokens=text_tokens,
+        )
+        free = planning.free_memory(device)
+        if budget_bytes is not None:
+            free = replace(free, device=budget_bytes)
+        found = planning.plan(configs, picture, device=device, free=free)
+        Stdout().write(*(line.encode() for line in (_json_lines if as_json else _table)(model, found)))
+        return DONE if found.fits_all else FAILED
 
     return status_of(work)
 
@@ -62,24 +85,45 @@ def _sizes(model: str) -> tuple[dict[Any, Any], int, int]:
     return configs, t5.max_length, 1024
 
 
-def _json_lines(what: dict[str, Any], found: Plan) -> Iterator[str]:
+def _json_lines(model: str, found: Plan) -> Iterator[str]:
+    picture = found.picture
+    what = {
+        "model": model,
+        "dtype": picture.dtype.name,
+        "width": picture.width,
+        "height": picture.height,
+        "batch_size": picture.batch_size,
+        "residency": asdict(found.residency),
+        "waiting": dict(found.waiting),
+        "free_bytes": found.free.device,
+        "fits": found.fits_all,
+    }
     for stage in found.stages:
         line = {"event": "planned", **what, "stage": stage.name, "networks": dict(stage.networks)}
-        sizes = {"working_bytes": stage.working_bytes, "peak_bytes": stage.peak_bytes, "free_bytes": found.free_bytes}
-        yield json.dumps(line | sizes)
+        yield json.dumps(line | {"working_bytes": stage.working_bytes, "peak_bytes": stage.peak_bytes})
 
 
-def _table(what: dict[str, Any], found: Plan) -> Iterator[str]:
-    pictures = f"{what['batch_size']} x " if what["batch_size"] > 1 else ""
-    left = "" if found.free_bytes is None else f", {_bytes(found.free_bytes)} free"
-    yield f"{what['model']}  {what['dtype']}  {pictures}{what['width']}x{what['height']}  on {found.device}{left}"
+def _table(model: str, found: Plan) -> Iterator[str]:
+    picture, free = found.picture, found.free.device
+    pictures = f"{picture.batch_size} x " if picture.batch_size > 1 else ""
+    left = "" if free is None else f", {_bytes(free)} free"
+    yield f"{model}  {picture.dtype.name}  {pictures}{picture.width}x{picture.height}  on {found.device}{left}"
+    networks = {name: size for stage in found.stages for name, size in stage.networks.items()}
     yield f"  {'':<9} {'weights':>9} {'working':>9} {'peak':>9}"
     for stage in found.stages:
         columns = (sum(stage.networks.values()), stage.working_bytes, stage.peak_bytes)
         fits = "" if found.fits(stage) else "  does not fit"
         yield f"  {stage.name:<9} {' '.join(f'{_bytes(size):>9}' for size in columns)}{fits}"
-    parts = {name: size for stage in found.stages for name, size in stage.networks.items()}
-    yield "  " + ", ".join(f"{WORDS[name]} {_bytes(size)}" for name, size in parts.items())
+    yield f"  on the device: {_listed(networks)}"
+    if found.waiting:
+        yield f"  streamed from the host's memory: {_listed(found.waiting)}"
+    if not found.residency.encoders_stay:
+        alone = found.residency.encoders == "alone"
+        yield f"  read from the disk for every new prompt: {'all' if alone else 'CLIP, T5'}"
+
+
+def _listed(networks: Mapping[Any, int]) -> str:
+    return ", ".join(f"{WORDS[name]} {_bytes(size)}" for name, size in networks.items())
 
 
 def _bytes(size: int) -> str:

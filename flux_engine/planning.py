@@ -1,30 +1,42 @@
-"""What a picture takes of the device's memory, known before any weight is read.
+"""What lies where while a picture is painted, and what that takes of the memory: known before any weight is read.
 
 Weights are counted from the configs. What a program needs beside them XLA itself says, which compiles it for that, from
-shapes alone; with the cache of compiled programs the picture then compiles nothing. Knows nothing of what is loaded.
+shapes alone. Knows nothing of what is loaded.
 """
 
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
-from dataclasses import dataclass
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, replace
+from functools import lru_cache
+from types import MappingProxyType
 from typing import Any
 
 import jax
-import jax.numpy as jnp
-from flax import nnx
 
-from flux_engine import compiled
-from flux_engine.configs import CLIPTextConfig, Component, NetworkConfig, T5Config, TransformerConfig, VAEConfig
+from flux_engine.configs import Component, TransformerConfig, VAEConfig
+from flux_engine.errors import NotEnoughMemory
 from flux_engine.host_memory import memory_bytes
-from flux_engine.precision import resolve_dtype
-from flux_engine.request import DType
-from flux_engine.sampling.latents import PATCH, token_grid
-from flux_engine.weights.checkpoint import abstract_network
+from flux_engine.programs import Configs, Picture, abstract, programs
+from flux_engine.residency import ENCODERS, Residency
+from flux_engine.weights.checkpoint import HOST
 
-Configs = Mapping[Component, NetworkConfig]
-STAYING: tuple[Component, ...] = ("transformer", "vae")
+STAGES = ("prompt", "steps", "decoding")
+SLACK = 1.05  # predicted peaks were up to 5 % below those of a GPU
+# From the fastest to the smallest. On the host, text encoders cost a new prompt 0.2 s on an H100, modulations a run
+# 0.1 s, and blocks each step 0.4 s; what is on the disk costs a new prompt as long as it takes to read.
+ROOMY = 20  # times weights and the widest activations; programs were seen to take up to 3 times that
+RESIDENCIES = (
+    Residency(encoders="device"),
+    Residency(encoders="host"),
+    Residency(encoders="host", modulations="host"),
+    Residency(encoders="disk"),
+    Residency(encoders="disk", modulations="host"),
+    Residency(encoders="host", modulations="host", blocks="host"),
+    Residency(encoders="disk", modulations="host", blocks="host"),
+    Residency(encoders="alone"),
+)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -32,9 +44,9 @@ class Stage:
     """A part of a picture's way.
 
     Attributes:
-        name: "prompt", "steps" or "decoding".
+        name: one of STAGES.
         networks: bytes of the weights that are on the device meanwhile, by network.
-        working_bytes: what its program needs beside weights: inputs, results, and all in between at its peak.
+        working_bytes: what its programs need beside weights: inputs, results, and all in between at its peak.
     """
 
     name: str
@@ -47,115 +59,175 @@ class Stage:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Plan:
-    """A picture's stages in their order.
+class Memory:
+    """What may be used, in bytes; None where nothing tells.
 
     Attributes:
-        dtype: what "auto" is here.
-        device: where.
-        free_bytes: what is left of its memory; None if it does not tell.
+        device: of the device's own memory.
+        host: of the machine's; 0 where the device has no other.
     """
 
-    dtype: str
+    device: int | None
+    host: int | None
+
+
+@dataclass(frozen=True, kw_only=True)
+class Plan:
+    """A picture's stages in their order, and where weights lie meanwhile.
+
+    Attributes:
+        picture: what is planned.
+        device: where.
+        residency: what is on the device, and what waits where.
+        stages: what is on the device.
+        waiting: bytes of the weights in the host's memory, by network.
+        free: what may be used.
+    """
+
+    picture: Picture
     device: str
+    residency: Residency
     stages: tuple[Stage, ...]
-    free_bytes: int | None
+    waiting: Mapping[Component, int]
+    free: Memory
 
     def fits(self, stage: Stage) -> bool:
-        """Whether a stage needs no more than is left."""
-        return self.free_bytes is None or stage.peak_bytes <= self.free_bytes
+        """Whether a stage takes no more of the device than is free."""
+        return self.free.device is None or stage.peak_bytes * SLACK <= self.free.device
+
+    @property
+    def fits_all(self) -> bool:
+        """Whether all stages do, and what waits has room on the host."""
+        waits = sum(self.waiting.values())
+        return all(map(self.fits, self.stages)) and (self.free.host is None or waits <= self.free.host)
 
 
-def plan(
-    configs: Configs, *, dtype: DType, width: int, height: int, batch_size: int = 1, text_tokens: int = 512
-) -> Plan:
-    """A picture as the engine paints it on JAX's default device.
-
-    The text encoders come and go for every new prompt, while transformer and autoencoder stay from the picture before.
-    Pictures of a batch are decoded one after another.
+def plan(configs: Configs, picture: Picture, *, device: jax.Device | None = None, free: Memory | None = None) -> Plan:
+    """The fastest way to paint a picture that fits into the memory; if none does, the smallest.
 
     Args:
         configs: of all four networks.
-        dtype: that weights are kept and computed in, as in a request.
-        width, height: pixels.
-        batch_size: pictures at once.
-        text_tokens: T5's, padding included.
+        picture: size, batch and type.
+        device: by default JAX's own default.
+        free: by default what is free now.
 
     Raises:
         RequestError: a size lies between tokens.
     """
-    device = jax.devices()[0]
-    kind = resolve_dtype(dtype, device)
-    stages = _stages(configs, kind, width, height, batch_size, text_tokens)
-    return Plan(dtype=kind.name, device=device.device_kind, stages=stages, free_bytes=free_bytes(device))
+    device = device or jax.devices()[0]
+    free = free or free_memory(device)
+    for residency in RESIDENCIES:
+        if residency.uses_host and free.host == 0:
+            continue
+        found = with_residency(configs, picture, residency, device, free)
+        if found.fits_all:
+            break
+    return found
 
 
-def _stages(
-    configs: Configs, dtype: jnp.dtype, width: int, height: int, batch_size: int, text_tokens: int
-) -> tuple[Stage, ...]:
-    transformer, vae, clip, t5 = (configs[name] for name in ("transformer", "vae", "clip_text", "t5_text"))
+def with_residency(configs: Configs, picture: Picture, residency: Residency, device: jax.Device, free: Memory) -> Plan:
+    """The same picture with weights where `residency` says."""
+    stages, waiting = _stages(tuple(configs.items()), picture, residency, device)
+    return Plan(
+        picture=picture,
+        device=device.device_kind,
+        residency=residency,
+        stages=stages,
+        waiting=waiting,
+        free=free,
+    )
+
+
+def is_roomy(configs: Configs, picture: Picture, free: Memory) -> bool:
+    """Whether all fits by far, which needs no program to be compiled: so it is with small models and small pictures."""
+    transformer, vae = configs["transformer"], configs["vae"]
     assert isinstance(transformer, TransformerConfig) and isinstance(vae, VAEConfig)
-    assert isinstance(clip, CLIPTextConfig) and isinstance(t5, T5Config)
-    rows, columns = token_grid(height, width, vae.downsampling)
-    weights = {name: _weight_bytes(config, dtype) for name, config in configs.items()}
-    stay = {name: size for name, size in weights.items() if name in STAYING}
-    latents = _shape(batch_size, rows, columns, transformer.in_channels)
-    text, pooled = _shape(1, text_tokens, t5.d_model, dtype=dtype), _shape(1, clip.hidden_size, dtype=dtype)
-    rope = (_shape(text_tokens + rows * columns, transformer.head_dim // 2),) * 2
-    decoded = _shape(1, PATCH * rows, PATCH * columns, vae.latent_channels)
-    return (
-        Stage(
-            name="prompt",
-            networks=weights,
-            working_bytes=max(
-                _working_bytes(compiled.encode_text, clip, dtype, _ids(clip.max_position_embeddings)),
-                _working_bytes(compiled.encode_text, t5, dtype, _ids(text_tokens)),
+    weights = sum(_bytes(config, picture, RESIDENCIES[0], jax.devices()[0])[0] for config in configs.values())
+    pixels = picture.width * picture.height
+    tokens = picture.batch_size * (pixels // vae.downsampling**2 + picture.text_tokens)
+    numbers = tokens * (transformer.hidden_dim + transformer.mlp_dim) + pixels * max(vae.block_out_channels)
+    return free.device is not None and ROOMY * (weights + 4 * numbers) < free.device
+
+
+def check(found: Plan, configs: Configs, device: jax.Device) -> None:
+    """Refuse a picture that does not fit.
+
+    Raises:
+        NotEnoughMemory: with a size that would fit, if there is one.
+    """
+    if found.fits_all:
+        return
+    stage = max(found.stages, key=lambda stage: stage.peak_bytes)
+    picture = found.picture
+    free = found.free.device or 0
+    raise NotEnoughMemory(
+        f"{_named(picture)} needs {stage.peak_bytes * SLACK / 1e9:.1f} GB of {device.device_kind} in the stage "
+        f"'{stage.name}'; {free / 1e9:.1f} GB are free.",
+        hint=next(
+            (
+                f"{_named(smaller)} would fit."
+                for smaller in _smaller(picture)
+                if plan(configs, smaller, device=device, free=found.free).fits_all
             ),
-        ),
-        Stage(
-            name="steps",
-            networks=stay,
-            working_bytes=_working_bytes(
-                compiled.velocity, transformer, dtype, latents, _shape(), text, pooled, rope, _shape()
-            ),
-        ),
-        Stage(
-            name="decoding",
-            networks=stay,
-            working_bytes=math.prod(latents.shape) * 4 + _working_bytes(compiled.decode_latents, vae, dtype, decoded),
+            "No smaller picture would fit either: free memory, or use a smaller model.",
         ),
     )
 
 
-def _shape(*sizes: int, dtype: Any = jnp.float32) -> jax.ShapeDtypeStruct:
-    return jax.ShapeDtypeStruct(sizes, dtype)
+def _named(picture: Picture) -> str:
+    pictures = "A picture" if picture.batch_size == 1 else f"A batch of {picture.batch_size} pictures"
+    return f"{pictures} of {picture.width}x{picture.height} in {picture.dtype.name}"
 
 
-def _ids(length: int) -> jax.ShapeDtypeStruct:
-    return _shape(1, length, dtype=jnp.int32)
+def _smaller(picture: Picture) -> Iterator[Picture]:
+    """The same picture alone, then with shorter sides."""
+    if picture.batch_size > 1:
+        yield replace(picture, batch_size=picture.batch_size // 2)
+        yield replace(picture, batch_size=1)
+    for share in (0.75, 0.5, 0.25):
+        width, height = (max(16, int(side * share) // 16 * 16) for side in (picture.width, picture.height))
+        yield replace(picture, width=width, height=height, batch_size=1)
 
 
-def _abstract(config: NetworkConfig, dtype: jnp.dtype) -> tuple[nnx.GraphDef, nnx.State]:
-    graphdef, state = nnx.split(abstract_network(config.component, config, dtype))
-    return graphdef, jax.tree.map(lambda leaf: jax.ShapeDtypeStruct(leaf.shape, dtype), state)
+@lru_cache(maxsize=64)
+def _stages(
+    configs: tuple[tuple[Component, Any], ...], picture: Picture, residency: Residency, device: jax.Device
+) -> tuple[tuple[Stage, ...], Mapping[Component, int]]:
+    sizes = {name: _bytes(config, picture, residency, device) for name, config in configs}
+    there = {name: set(sizes) for name in STAGES}
+    if not residency.encoders_stay:
+        there |= {name: set(sizes) - set(ENCODERS) for name in STAGES[1:]}
+    if residency.encoders == "alone":
+        there["prompt"] = set(ENCODERS)
+    working = dict.fromkeys(STAGES, 0)
+    for program in programs(dict(configs), picture, residency, device):
+        working[program.stage] = max(working[program.stage], program.working_bytes())
+        if program.stage == "steps":
+            latents = program.arguments[0]
+    working["decoding"] += math.prod(latents.shape) * 4  # they stay while one after another is decoded
+    stages = tuple(
+        Stage(
+            name=name,
+            networks={component: size for component, (size, _) in sizes.items() if component in there[name]},
+            working_bytes=working[name],
+        )
+        for name in STAGES
+    )
+    return stages, MappingProxyType({name: waits for name, (_, waits) in sizes.items() if waits})
 
 
-def _weight_bytes(config: NetworkConfig, dtype: jnp.dtype) -> int:
-    leaves = jax.tree.leaves(_abstract(config, dtype)[1])
-    return sum(math.prod(leaf.shape) for leaf in leaves) * dtype.itemsize
+def _bytes(config: Any, picture: Picture, residency: Residency, device: jax.Device) -> tuple[int, int]:
+    """What a network weighs on the device, and what of it waits on the host."""
+    leaves = jax.tree.leaves(abstract(config, picture.dtype, residency, device)[1])
+    sizes = [(math.prod(leaf.shape) * picture.dtype.itemsize, leaf.sharding.memory_kind == HOST) for leaf in leaves]
+    return sum(size for size, waits in sizes if not waits), sum(size for size, waits in sizes if waits)
 
 
-def _working_bytes(program: Any, config: NetworkConfig, dtype: jnp.dtype, *arguments: Any) -> int:
-    memory = program.lower(*_abstract(config, dtype), *arguments).compile().memory_analysis()
-    weights = _weight_bytes(config, dtype)
-    inputs = memory.argument_size_in_bytes - weights
-    return max(inputs, 0) + memory.temp_size_in_bytes + memory.output_size_in_bytes
-
-
-def free_bytes(device: jax.Device) -> int | None:
-    """What is left of the device's memory, or of the machine's where the device is a CPU; None if neither tells."""
+def free_memory(device: jax.Device, held: int = 0) -> Memory:
+    """What may be used, `held` bytes of the device included, which are to be used again."""
+    used, total = memory_bytes()
+    machine = None if used is None or total is None else total - used
     stats = device.memory_stats() or {}
     if "bytes_limit" in stats:
-        return stats["bytes_limit"] - stats.get("bytes_in_use", 0)
-    used, total = memory_bytes()
-    return None if used is None or total is None else total - used
+        return Memory(device=stats["bytes_limit"] - stats.get("bytes_in_use", 0) + held, host=machine)
+    return Memory(device=None if machine is None else machine + held, host=0)

@@ -16,6 +16,7 @@ from flax import nnx
 from flux_engine.models.terms import along_last
 
 Block = TypeVar("Block", bound=nnx.Module)
+ROWS = 8
 
 
 def stack_blocks(make: Callable[[nnx.Rngs], Block], count: int, rngs: nnx.Rngs) -> Block:
@@ -29,25 +30,60 @@ def stack_blocks(make: Callable[[nnx.Rngs], Block], count: int, rngs: nnx.Rngs) 
     return build(rngs)
 
 
-def scan_blocks(blocks: Block, step: Callable[..., Any], carry: Any, *beside: Any) -> Any:
+def scan_blocks(
+    blocks: Block,
+    step: Callable[..., Any],
+    carry: Any,
+    *beside: Any,
+    last: Callable[..., Any] | None = None,
+) -> Any:
     """Fold `carry` through stacked blocks, compiling `step(block, carry, *beside)` once whatever their number.
+
+    Weights may lie in the host's memory: a block's own come to the device for its step.
 
     Args:
         beside: trees of arrays [N, ...], of which each step gets its block's own.
+        last: takes the last step instead; its result may have another shape.
     """
     graphdef, state = nnx.split(blocks)
+    count = len(jax.tree.leaves(state)[0])
 
-    def body(carry: Any, layer: tuple[nnx.State, Any]) -> tuple[Any, None]:
-        own, others = layer
-        return step(nnx.merge(graphdef, own), carry, *others), None
+    def taken(by: Callable[..., Any], carry: Any, place: Any) -> Any:
+        own, others = jax.tree.map(
+            lambda stack: jax.lax.dynamic_index_in_dim(stack, place, keepdims=False), (state, beside)
+        )
+        return by(nnx.merge(graphdef, to_device(own)), carry, *others)
 
-    return jax.lax.scan(body, carry, (state, beside))[0]
+    # By number, not by slices: of all but the last, XLA would make a copy.
+    carry = jax.lax.fori_loop(0, count - (last is not None), lambda place, carry: taken(step, carry, place), carry)
+    return carry if last is None else taken(last, carry, count - 1)
 
 
 def map_blocks(blocks: Block, function: Callable[[Block], Any]) -> Any:
-    """What `function` makes of each of the stacked blocks, as a tree of arrays [N, ...]."""
+    """What `function` makes of each of the stacked blocks, as a tree of arrays [N, ...]; see `scan_blocks`."""
     graphdef, state = nnx.split(blocks)
-    return jax.lax.map(lambda layer: function(nnx.merge(graphdef, layer)), state)
+    return jax.lax.map(lambda layer: function(nnx.merge(graphdef, to_device(layer))), state)
+
+
+def to_device(weights: Any) -> Any:
+    """A tree of arrays, wherever they are, in a compiled program; what is on the device is not copied."""
+    return jax.tree.map(lambda leaf: jax.device_put(leaf, jax.memory.Space.Device), weights)
+
+
+def map_rows(function: Callable[..., jax.Array], *arrays: jax.Array) -> jax.Array:
+    """`function` of arrays [B, ...], ROWS rows at a time: a row's result is the same, to the last bit, in any company.
+
+    Products of another number of rows add up in another order.
+    """
+    rows = len(arrays[0])
+    chunks = -(-rows // ROWS)
+
+    def chunked(array: jax.Array) -> jax.Array:
+        padded = jnp.pad(array, [(0, chunks * ROWS - rows), *[(0, 0)] * (array.ndim - 1)])
+        return padded.reshape(chunks, ROWS, *array.shape[1:])
+
+    results = jax.lax.map(lambda some: function(*some), tuple(map(chunked, arrays)))
+    return results.reshape(chunks * ROWS, *results.shape[2:])[:rows]
 
 
 def layer_norm(x: jax.Array, eps: float = 1e-6) -> jax.Array:

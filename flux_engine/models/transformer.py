@@ -16,7 +16,7 @@ from flax import nnx
 
 from flux_engine.configs import TransformerConfig
 from flux_engine.models.attention import attend
-from flux_engine.models.layers import Linear, RMSNorm, layer_norm, map_blocks, scan_blocks, stack_blocks
+from flux_engine.models.layers import Linear, RMSNorm, layer_norm, map_blocks, map_rows, scan_blocks, stack_blocks
 
 Dtypes = dict[str, jnp.dtype]
 Rope = tuple[jax.Array, jax.Array]
@@ -127,12 +127,17 @@ class FluxTransformer2D(nnx.Module):
     def modulations(self, pooled: jax.Array, timesteps: jax.Array, guidance: jax.Array | None = None) -> Modulations:
         """All shifts, scales and gates: what time, guidance and pooled text have to say, and 27 % of the weights.
 
+        Each row is the same, to the last bit, whatever the others are: those of all steps can be computed at once.
+
         Args, errors: as `__call__`.
         """
-        vec = nnx.silu(self.conditioning(pooled, timesteps, guidance))
-        img, txt = map_blocks(self.double_blocks, lambda block: (block.img_mod(vec), block.txt_mod(vec)))
-        single = map_blocks(self.single_blocks, lambda block: block.modulation(vec))
-        return Modulations(img, txt, single, self.final_layer.adaLN_modulation(vec))
+        said = (pooled, timesteps) if guidance is None else (pooled, timesteps, guidance)
+        vec = nnx.silu(map_rows(self.conditioning, *said))
+        img, txt = map_blocks(
+            self.double_blocks, lambda block: (map_rows(block.img_mod, vec), map_rows(block.txt_mod, vec))
+        )
+        single = map_blocks(self.single_blocks, lambda block: map_rows(block.modulation, vec))
+        return Modulations(img, txt, single, map_rows(self.final_layer.adaLN_modulation, vec))
 
     def modulated(self, img: jax.Array, txt: jax.Array, by: Modulations, rope: Rope) -> jax.Array:
         """Velocity of the packed latents, with modulations that are there already; see `__call__`.
@@ -147,10 +152,17 @@ class FluxTransformer2D(nnx.Module):
 
         img, txt = scan_blocks(self.double_blocks, double, (img, txt), by.img, by.txt)
         x = jnp.concatenate([txt, img], axis=1)
-        x = scan_blocks(self.single_blocks, lambda block, x, by: block(x, by, rope), x, by.single)
-        return self.final_layer(x[:, txt.shape[1] :], by.final)
+        text_length = txt.shape[1]
+        img = scan_blocks(
+            self.single_blocks,
+            lambda block, x, by: block(x, by, rope),
+            x,
+            by.single,
+            last=lambda block, x, by: block(x, by, rope, start=text_length),  # of the text no more is asked
+        )
+        return self.final_layer(img, by.final)
 
-    def conditioning(self, pooled: jax.Array, timesteps: jax.Array, guidance: jax.Array | None) -> jax.Array:
+    def conditioning(self, pooled: jax.Array, timesteps: jax.Array, guidance: jax.Array | None = None) -> jax.Array:
         """The vector [B, D] that every modulation reads: time, guidance and pooled text, added up."""
         vec = self.time_in(timestep_embedding(timesteps).astype(self.dtype))
         if self.guidance_in is not None:
@@ -229,12 +241,13 @@ class SingleBlock(nnx.Module):
         self.query_norm = RMSNorm(K, param_dtype=dtypes["param_dtype"])
         self.key_norm = RMSNorm(K, param_dtype=dtypes["param_dtype"])
 
-    def __call__(self, x: jax.Array, by: jax.Array, rope: Rope) -> jax.Array:
+    def __call__(self, x: jax.Array, by: jax.Array, rope: Rope, start: int = 0) -> jax.Array:
+        """The tokens from `start` on, [B, S - start, D]; all are attended to."""
         shift, scale, gate = split_parts(by, 3)
         qkv, mlp = jnp.split(self.linear1(modulate(x, shift, scale)), [3 * x.shape[-1]], axis=-1)
         q, k, v = split_heads(qkv, self.num_heads)
-        attended = attention(self.query_norm(q), self.key_norm(k), v, rope)
-        return x + gate * self.linear2(jnp.concatenate([attended, nnx.gelu(mlp)], axis=-1))
+        attended = attention(self.query_norm(q[:, start:]), self.key_norm(k), v, rope)
+        return x[:, start:] + gate * self.linear2(jnp.concatenate([attended, nnx.gelu(mlp[:, start:])], axis=-1))
 
 
 class MLP(nnx.Module):
@@ -271,8 +284,9 @@ def split_heads(qkv: jax.Array, num_heads: int) -> jax.Array:
 
 
 def attention(q: jax.Array, k: jax.Array, v: jax.Array, rope: Rope) -> jax.Array:
-    """Scaled dot-product attention of rotated [B, S, H, K] queries and keys: [B, S, H * K]."""
-    attended = attend(rotate(q, rope), rotate(k, rope), v)
+    """Scaled dot-product attention [B, S, H * K] of rotated queries [B, S, H, K], the last of N, and keys of N."""
+    start = k.shape[1] - q.shape[1]
+    attended = attend(rotate(q, (rope[0][start:], rope[1][start:])), rotate(k, rope), v)
     return rearrange(attended, "B S H K -> B S (H K)")
 
 

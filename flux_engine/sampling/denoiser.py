@@ -7,6 +7,8 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from itertools import pairwise
+from typing import Any
 
 import jax
 import jax.numpy as jnp
@@ -51,6 +53,18 @@ class Denoiser:
         """The state before the first step; `noise` is x at the timer's first sigma, any shape."""
         latents = jnp.asarray(noise, jnp.float32)
         return DenoiserState(0, self.timer.n_steps, self.timer(0), latents, jnp.zeros_like(latents))
+
+    def evaluations(self) -> tuple[np.float32, ...]:
+        """The sigmas at which a whole run asks for a velocity, in their order, to the last bit."""
+        asked: list[np.float32] = []
+
+        def ask(x: Any, sigma: np.float32) -> Any:
+            asked.append(np.float32(sigma))
+            return x
+
+        for sigma, sigma_next in pairwise(self.timer.sigmas()):
+            self.integrator.step(ask, np.float32(0), sigma, sigma_next)
+        return tuple(asked)
 
     def run(self, velocity: Velocity, state: DenoiserState) -> Iterator[DenoiserState]:
         """Go on from `state` to sigma 0, yielding the state after each step.

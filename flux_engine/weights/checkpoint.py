@@ -16,7 +16,7 @@ import tempfile
 import warnings
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from functools import partial
+from functools import cache, partial
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -37,6 +37,7 @@ from flux_engine.weights.names import STACKS, LeafPath, is_foreign, is_stacked, 
 from flux_engine.weights.orbax_files import OrbaxWeights, leaf_path
 from flux_engine.weights.reading import Wanted, reading
 
+DEVICE, HOST = "device", "pinned_host"  # JAX's names for a device's own memory, and the machine's that it reads itself
 Network = FluxTransformer2D | FluxVAE | CLIPTextEncoder | T5Encoder
 
 NETWORKS: dict[Component, Callable[..., Network]] = {
@@ -45,6 +46,16 @@ NETWORKS: dict[Component, Callable[..., Network]] = {
     "clip_text": CLIPTextEncoder,
     "t5_text": T5Encoder,
 }
+
+
+Placement = Callable[[LeafPath, tuple[int, ...]], jax.sharding.Sharding]
+"""Where a network's leaf of that path and shape shall lie; stacked blocks are one leaf."""
+
+
+def on_device(device: jax.Device) -> Placement:
+    """All in the memory of one device."""
+    sharding = jax.sharding.SingleDeviceSharding(device)
+    return lambda path, shape: sharding
 
 
 class Weights(Protocol):
@@ -106,16 +117,16 @@ def load_component(directory: Path, component: Component, **options: Any) -> Net
 def load_network(
     stored: Weights,
     *,
-    device: jax.Device,
+    placement: Placement,
     dtype: jnp.dtype,
     param_dtype: jnp.dtype | None = None,
     on_read: Callable[[float], None] = lambda fraction: None,
 ) -> Network:
-    """Build the network that `stored` describes, its weights on `device`.
+    """Build the network that `stored` describes.
 
     Args:
         stored: config and weights.
-        device: where the weights go; memory needed there is the network and one block.
+        placement: where each leaf goes; a device needs memory for what goes there and one block.
         dtype: type to compute in.
         param_dtype: type to keep weights in; by default the stored one (the widest, if they differ).
         on_read: called after every block, and every leaf that is in none, with the fraction of the weights that is on
@@ -126,10 +137,10 @@ def load_network(
         CheckpointCorrupt: a leaf cannot be read.
     """
     graph, abstract = nnx.split(abstract_network(stored.component, stored.config, dtype))
-    shapes = {path: leaf.shape for path, leaf in _named_leaves(abstract).items()}
+    shapes = {path: leaf.shape for path, leaf in named_leaves(abstract).items()}
     wanted = _checked(stored, shapes)
     param_dtype = jnp.dtype(param_dtype or _widest(stored.leaves[path].dtype for path in wanted))
-    arrays = _fill(stored, shapes, param_dtype, device, on_read)
+    arrays = _fill(stored, shapes, param_dtype, placement, on_read)
     leaves = [arrays[path] for path in shapes]
     return nnx.merge(graph, jax.tree.unflatten(jax.tree.structure(abstract), leaves))
 
@@ -141,13 +152,13 @@ def check_leaves(stored: Weights) -> list[LeafPath]:
         WeightsMismatch: as `load_network` does.
     """
     abstract = nnx.state(abstract_network(stored.component, stored.config, jnp.dtype(jnp.float32)))
-    return list(_checked(stored, {path: leaf.shape for path, leaf in _named_leaves(abstract).items()}))
+    return list(_checked(stored, {path: leaf.shape for path, leaf in named_leaves(abstract).items()}))
 
 
 def stored_shapes(component: Component, config: NetworkConfig) -> dict[LeafPath, tuple[int, ...]]:
     """The shape of each leaf of such a network, by its path as it is stored."""
     abstract = nnx.state(abstract_network(component, config, jnp.dtype(jnp.float32)))
-    return _stored_shapes(component, {path: leaf.shape for path, leaf in _named_leaves(abstract).items()})
+    return _stored_shapes(component, {path: leaf.shape for path, leaf in named_leaves(abstract).items()})
 
 
 def save_component(directory: Path, network: Network, *, dtype: jnp.dtype | None = None) -> None:
@@ -163,7 +174,7 @@ def save_component(directory: Path, network: Network, *, dtype: jnp.dtype | None
     component = network.config.component
     tree: dict[str, Any] = {}
     dtypes = set()
-    for path, leaf in _named_leaves(nnx.state(network)).items():
+    for path, leaf in named_leaves(nnx.state(network)).items():
         array = np.asarray(leaf) if dtype is None else np.asarray(leaf).astype(dtype)
         dtypes.add(array.dtype)
         if is_stacked(component, path):
@@ -184,7 +195,7 @@ def abstract_network(component: Component, config: NetworkConfig, dtype: jnp.dty
     return nnx.eval_shape(lambda: NETWORKS[component](config, rngs=nnx.Rngs(0), dtype=dtype))
 
 
-def _named_leaves(state: nnx.State) -> dict[LeafPath, Any]:
+def named_leaves(state: nnx.State) -> dict[LeafPath, Any]:
     """Arrays, or their shapes, by path; indices as text."""
     return {
         leaf_path(key.key if hasattr(key, "key") else key.name for key in keys): leaf
@@ -253,53 +264,67 @@ def _fill(
     stored: Weights,
     shapes: Mapping[LeafPath, tuple[int, ...]],
     dtype: jnp.dtype,
-    device: jax.Device,
+    placement: Placement,
     on_read: Callable[[float], None],
 ) -> dict[LeafPath, jax.Array]:
-    """All leaves on the device, one after the other; those of one stack block by block into buffers made for it."""
+    """All leaves where they belong, one after the other; those of one stack block by block into buffers made for it."""
     component = stored.component
+    places = {path: placement(path, shape) for path, shape in shapes.items()}
     single = [path for path in shapes if not is_stacked(component, path)]
     stacks = [[path for path in shapes if path[0] == stack] for stack in STACKS[component]]
-    here = {path: empty(shapes[path], dtype) for paths in stacks for path in paths} if _is_memory(device) else {}
+    stacked = [path for paths in stacks for path in paths]
+    here = {path: empty(shapes[path], dtype) for path in stacked if _is_memory(places[path])}
     wanted = [Wanted(stored_path(component, path), dtype) for path in single]
     for path, block in ((path, block) for paths in stacks for block in range(shapes[paths[0]][0]) for path in paths):
-        wanted.append(Wanted(stored_path(component, path, block), dtype, here[path][block] if here else None))
+        into = here[path][block] if path in here else None
+        wanted.append(Wanted(stored_path(component, path, block), dtype, into))
     arrays: dict[LeafPath, jax.Array] = {}
     total, done = sum(map(math.prod, shapes.values())), 0
     with reading(stored, wanted) as read:
         for path in single:
-            arrays[path] = jax.device_put(next(read), device)
+            arrays[path] = jax.device_put(next(read), places[path])
             done += math.prod(shapes[path])
             on_read(done / total)
         for paths in stacks:
             blocks = shapes[paths[0]][0]
-            buffers = [] if here else _zeros(tuple(shapes[path] for path in paths), dtype, device)
+            there = [path for path in paths if path not in here]
+            homes = tuple(places[path] for path in there)
+            buffers = _zeros(homes, tuple(shapes[path] for path in there), dtype)() if there else []
             for block in range(blocks):
-                parts = [next(read) for _ in paths]
-                if not here:
-                    buffers = jax.block_until_ready(put_block(buffers, jax.device_put(parts, device), block))
+                parts = {path: next(read) for path in paths}
+                if there:
+                    sent = [jax.device_put(parts[path], _unstacked(places[path])) for path in there]
+                    buffers = jax.block_until_ready(put_block(buffers, sent, block))
+                    del sent
                 del parts
                 done += sum(math.prod(shapes[path]) // blocks for path in paths)
                 on_read(done / total)
-            buffers = buffers or jax.device_put([here.pop(path) for path in paths], device)
-            arrays |= zip(paths, buffers, strict=True)
+            arrays |= zip(there, buffers, strict=True)
+            for path in paths:
+                if path in here:  # one after the other: where it is not used as it is, it is there twice
+                    arrays[path] = jax.block_until_ready(jax.device_put(here.pop(path), places[path]))
     return arrays
 
 
-def _is_memory(device: jax.Device) -> bool:
-    """Whether JAX uses NumPy's arrays as they are there, so that blocks can be read to where they will stay."""
-    return device.platform == "cpu"
+def _is_memory(place: jax.sharding.Sharding) -> bool:
+    """Whether blocks are read into one array of NumPy's: a CPU uses it as it is, and a device sends for its blocks."""
+    devices: set[Any] = place.device_set
+    return place.memory_kind == HOST or next(iter(devices)).platform == "cpu"
 
 
-def _zeros(shapes: tuple[tuple[int, ...], ...], dtype: jnp.dtype, device: jax.Device) -> list[jax.Array]:
-    with jax.default_device(device):
-        return _zeros_of(shapes, dtype)
+def _unstacked(place: jax.sharding.Sharding) -> jax.sharding.Sharding:
+    """Where one block of a stack lies."""
+    if not isinstance(place, jax.sharding.NamedSharding):
+        return place
+    return jax.sharding.NamedSharding(place.mesh, jax.sharding.PartitionSpec(*place.spec[1:]))
 
 
-@partial(jax.jit, static_argnums=(0, 1))
-def _zeros_of(shapes: tuple[tuple[int, ...], ...], dtype: jnp.dtype) -> list[jax.Array]:
+@cache
+def _zeros(
+    places: tuple[jax.sharding.Sharding, ...], shapes: tuple[tuple[int, ...], ...], dtype: jnp.dtype
+) -> Callable[[], list[jax.Array]]:
     """Compiled once for a stack: one by one, they took half of the time that a small network takes to load."""
-    return [jnp.zeros(shape, dtype) for shape in shapes]
+    return jax.jit(lambda: [jnp.zeros(shape, dtype) for shape in shapes], out_shardings=list(places))
 
 
 @partial(jax.jit, donate_argnums=0)

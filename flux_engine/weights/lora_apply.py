@@ -18,9 +18,10 @@ import numpy as np
 from flax import nnx
 
 from flux_engine.models import terms
+from flux_engine.models.layers import to_device
 from flux_engine.models.terms import Change, InputGain, OutputGain, Term
 from flux_engine.weights import deltas
-from flux_engine.weights.checkpoint import Network, put_block
+from flux_engine.weights.checkpoint import DEVICE, Network, put_block
 from flux_engine.weights.deltas import KernelDelta, VectorDelta
 from flux_engine.weights.names import LeafPath, own_path
 
@@ -132,6 +133,11 @@ def at(network: Network, path: LeafPath) -> Any:
     return reduce(getattr, path, network)
 
 
+def device_of(leaf: jax.Array) -> jax.sharding.Sharding:
+    """Where it is computed with, also if it waits in the host's memory."""
+    return leaf.sharding.with_memory_kind(DEVICE)
+
+
 def arrays_of(term: deltas.Term) -> tuple[np.ndarray, ...]:
     """Its arrays, in the order in which the modules of `flux_engine.models.terms` take them."""
     return tuple(vars(term).values())
@@ -160,7 +166,7 @@ def _gain_less_one(
     parts: tuple[jax.Array, ...],
     magnitude: jax.Array,
 ) -> jax.Array:
-    base = (kernel if block is None else kernel[block])[:, start:stop].astype(jnp.float32)
+    base = to_device(kernel if block is None else kernel[block])[:, start:stop].astype(jnp.float32)
     length = jnp.linalg.norm(base + kind(*parts).dense(base), axis=axis)
     return jnp.where(length > 0, magnitude.reshape(-1) / length, 1.0) - 1.0
 
@@ -192,7 +198,7 @@ class _Stack:
 
     def put(self, block: int | None, parts: list[Any]) -> None:
         self.filled.add(block)
-        device = self.kernel.sharding
+        device = device_of(self.kernel)
         if block is None:
             self.arrays = jax.device_put(parts, device)
             return
@@ -205,7 +211,7 @@ class _Stack:
 
     def term(self, slot: _Slot) -> Term:
         stacked = self.kernel.shape[:-2]
-        strength = jax.device_put(np.zeros(stacked, np.float32), self.kernel.sharding)
+        strength = jax.device_put(np.zeros(stacked, np.float32), device_of(self.kernel))
         if slot.axis is None:
             return Term(CHANGES[slot.kind](*self.arrays), slot.start, slot.stop, strength)
         *parts, gain = self.arrays

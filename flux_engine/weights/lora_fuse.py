@@ -15,7 +15,16 @@ from flax import nnx
 from flux_engine.models.terms import Term
 from flux_engine.weights.checkpoint import Network
 from flux_engine.weights.deltas import KernelDelta, VectorDelta
-from flux_engine.weights.lora_apply import CHANGES, GAINS, add_vectors, arrays_of, at, gain_less_one, vector_differences
+from flux_engine.weights.lora_apply import (
+    CHANGES,
+    GAINS,
+    add_vectors,
+    arrays_of,
+    at,
+    device_of,
+    gain_less_one,
+    vector_differences,
+)
 from flux_engine.weights.names import LeafPath, own_path
 
 
@@ -31,16 +40,24 @@ def fuse(
         on_read: called after every kernel with the fraction that is done, above 0 to 1; what it raises leaves the
             network half changed.
     """
-    changes: dict[tuple[LeafPath, int | None], list[tuple[KernelDelta, float]]] = {}
+    changes: dict[LeafPath, dict[int | None, list[tuple[KernelDelta, float]]]] = {}
     for kernels, _, strength in loras:
         for delta in kernels:
-            changes.setdefault(own_path(network.config.component, delta.module), []).append((delta, strength))
-    for done, ((module, block), its) in enumerate(changes.items(), 1):
-        kernel = at(network, module).kernel
-        graphdef, state = nnx.split(nnx.List(_term(kernel[...], block, delta, strength) for delta, strength in its))
-        with jax.default_matmul_precision("highest"):
-            kernel.set_value(_added(graphdef, kernel[...], state, block))
-        on_read(done / len(changes))
+            module, block = own_path(network.config.component, delta.module)
+            changes.setdefault(module, {}).setdefault(block, []).append((delta, strength))
+    done, total = 0, sum(map(len, changes.values()))
+    for module, by_block in changes.items():
+        leaf = at(network, module).kernel
+        home = leaf[...].sharding
+        leaf.set_value(jax.device_put(leaf[...], device_of(leaf[...])))  # from the host's memory, if it waits there
+        for block, its in by_block.items():
+            kernel = leaf[...]
+            graphdef, state = nnx.split(nnx.List(_term(kernel, block, delta, strength) for delta, strength in its))
+            with jax.default_matmul_precision("highest"):
+                leaf.set_value(_added(graphdef, kernel, state, block))
+            done += 1
+            on_read(done / total)
+        leaf.set_value(jax.device_put(leaf[...], home))
     add_vectors(network, [(vector_differences(network, vectors), strength) for _, vectors, strength in loras])
 
 

@@ -1,4 +1,4 @@
-"""`flux-tui plan`: what a picture would take of the memory, before anything is read. Knows flags only."""
+"""`flux-tui plan`: what lies where while a picture is painted, before anything is read. Knows flags only."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ def add_parser(verbs: Verbs[argparse.ArgumentParser]) -> None:
     parser = verbs.add_parser(
         "plan",
         help="see what a picture takes of the memory",
-        description="Say what weights and programs take of the device's memory in each stage. No weight is read.",
+        description="Say which weights are on the device, which wait elsewhere, and what each stage takes.",
         epilog="The exit status is 0 if it fits into what is free, 1 if not.",
     )
     parser.add_argument(
@@ -27,6 +27,9 @@ def add_parser(verbs: Verbs[argparse.ArgumentParser]) -> None:
     parser.add_argument("--width", type=int, help="pixels (default: the model's own)")
     parser.add_argument("--height", type=int, help="pixels (default: the model's own)")
     parser.add_argument("--batch-size", type=int, default=1, help="pictures at once (default: 1)")
+    parser.add_argument(
+        "--memory", type=float, metavar="GB", help="of the device to plan with (default: what is free of this one)"
+    )
     parser.add_argument("--json", action="store_true", help="JSON lines on stdout")
     parser.set_defaults(run=run)
 
@@ -42,5 +45,6 @@ def run(arguments: argparse.Namespace) -> int:
         width=arguments.width,
         height=arguments.height,
         batch_size=arguments.batch_size,
+        budget_bytes=None if arguments.memory is None else int(arguments.memory * 1e9),
         as_json=arguments.json,
     )

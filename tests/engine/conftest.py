@@ -9,7 +9,8 @@ from pathlib import Path
 import jax
 import pytest
 
-from flux_engine import FluxModelLoader
+from flux_engine import FluxModelLoader, planning
+from flux_engine.residency import Residency
 from tests.tiny_checkpoint import write_tiny_checkpoint
 
 
@@ -30,6 +31,12 @@ def checkpoint(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def tiny_loader(checkpoint: Path) -> FluxModelLoader:
     """In float32, with whatever earlier tests left loaded."""
     return FluxModelLoader(checkpoint_dir=checkpoint, dtype="float32")
+
+
+@pytest.fixture
+def little_memory(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Text encoders are read for every new prompt, and leave."""
+    monkeypatch.setattr(planning, "RESIDENCIES", (Residency(encoders="disk"),) * len(planning.RESIDENCIES))
 
 
 @pytest.fixture

@@ -13,6 +13,7 @@ from flux_engine.bench import measure, random_network
 from flux_engine.bench_sizes import MODELS
 from flux_engine.configs import FLUX_DEV
 from flux_engine.loader import DEMO_CHECKPOINT
+from flux_engine.weights.checkpoint import on_device
 from flux_engine.weights.sources import open_checkpoint
 from tests.tiny_checkpoint import TRANSFORMER
 
@@ -23,19 +24,24 @@ def test_a_measurement_hangs_together() -> None:
     told: list[str] = []
     found = measure("demo", dtype="float32", width=32, height=48, num_steps=3, batch_size=2, watch=told.append)
     assert (
-        told == list(found.compile_s) == list(found.seconds) == list(found.flops) == ["CLIP", "T5", "step", "decoding"]
+        told
+        == list(found.compile_s)
+        == list(found.seconds)
+        == list(found.flops)
+        == ["CLIP", "T5", "modulations", "step", "decoding"]
     )
     assert (found.model, found.dtype, found.width, found.height, found.batch_size) == ("demo", "float32", 32, 48, 2)
     assert found.parameters == 9_043_059
-    clip, t5, step, decoding = found.seconds.values()
-    assert found.picture_s == pytest.approx(clip + t5 + 3 * step + decoding)
+    clip, t5, modulations, step, decoding = found.seconds.values()
+    assert found.picture_s == pytest.approx(clip + t5 + modulations + 3 * step + decoding)
+    assert found.denoising_s == pytest.approx(modulations + 3 * step)
     assert found.flops_per_s("step") == pytest.approx(found.flops["step"] / step)
     assert found.device_flops_per_s is None  # of a CPU no peak is known
     assert found.peak_bytes > 4 * found.parameters
 
 
 def test_random_weights_keep_numbers_in_bounds() -> None:
-    _, state = random_network(TRANSFORMER, jnp.dtype(jnp.bfloat16))
+    _, state = random_network(TRANSFORMER, jnp.dtype(jnp.bfloat16), on_device(jax.devices()[0]))
     leaves = {jax.tree_util.keystr(path): leaf for path, leaf in jax.tree_util.tree_flatten_with_path(state)[0]}
     assert {leaf.dtype for leaf in leaves.values()} == {jnp.dtype(jnp.bfloat16)}
     for name, leaf in leaves.items():

@@ -18,7 +18,7 @@ from flax import nnx
 from flux_engine.configs import CLIPTextConfig, NetworkConfig, T5Config, TransformerConfig, VAEConfig
 from flux_engine.errors import CheckpointCorrupt, CheckpointNotFound, ConfigError, WeightsMismatch
 from flux_engine.weights import checkpoint, reading
-from flux_engine.weights.checkpoint import NETWORKS, load_component, save_component
+from flux_engine.weights.checkpoint import NETWORKS, load_component, on_device, save_component
 from flux_engine.weights.names import is_foreign, stored_path
 from flux_engine.weights.orbax_files import OrbaxWeights
 
@@ -62,7 +62,9 @@ def weights(made: Any) -> list[np.ndarray]:
 
 
 def load(folder: Path, component: str, **options: Any) -> Any:
-    return load_component(folder, component, **{"device": jax.devices()[0], "dtype": jnp.float32} | options)
+    return load_component(
+        folder, component, **{"placement": on_device(jax.devices()[0]), "dtype": jnp.float32} | options
+    )
 
 
 @pytest.fixture(scope="module")
@@ -90,7 +92,7 @@ def rewrite(folder: Path, edit: Any, **options: Any) -> None:
 def test_a_network_comes_back_as_it_was_saved(
     component: str, in_place: bool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(checkpoint, "_is_memory", lambda device: in_place)
+    monkeypatch.setattr(checkpoint, "_is_memory", lambda place: in_place)
     saved = network(component)
     save_component(tmp_path / component, saved)
 
@@ -175,7 +177,7 @@ def test_the_dtype_of_computing_is_the_one_asked_for(t5_saved: Path) -> None:
 
 def test_weights_land_on_the_device_asked_for(t5_saved: Path) -> None:
     device = jax.devices()[-1]
-    for leaf in jax.tree.leaves(nnx.state(load(t5_saved, "t5_text", device=device))):
+    for leaf in jax.tree.leaves(nnx.state(load(t5_saved, "t5_text", placement=on_device(device)))):
         assert leaf.devices() == {device}
 
 

@@ -18,7 +18,7 @@ import orbax.checkpoint as ocp
 import pytest
 
 from flux_engine.errors import WeightsMismatch
-from flux_engine.weights.checkpoint import load_component
+from flux_engine.weights.checkpoint import load_component, on_device
 
 D, HEAD, MLP, CHANNELS, JOINT, POOLED = 256, 128, 512, 8, 12, 10
 WIDTHS = (8, 16)
@@ -161,7 +161,7 @@ def test_its_transformer_loads_but_for_the_extra_scales(tmp_path: Path) -> None:
     folder = write(tmp_path / "transformer", tree, TRANSFORMER_CONFIG)
 
     with pytest.warns(UserWarning, match="ignored 7 norm scales") as caught:
-        loaded = load_component(folder, "transformer", device=jax.devices()[0], dtype=jnp.float32)
+        loaded = load_component(folder, "transformer", placement=on_device(jax.devices()[0]), dtype=jnp.float32)
 
     assert len(caught) == 1
     assert loaded.config.axes_dims_rope == (16, 56, 56)
@@ -181,7 +181,9 @@ def test_its_vae_loads_with_the_factors_of_flux(tmp_path: Path) -> None:
     tree = vae_tree()
     folder = write(tmp_path / "vae", tree, VAE_CONFIG)
 
-    loaded = load_component(folder, "vae", device=jax.devices()[0], dtype=jnp.float32, param_dtype=jnp.float32)
+    loaded = load_component(
+        folder, "vae", placement=on_device(jax.devices()[0]), dtype=jnp.float32, param_dtype=jnp.float32
+    )
 
     assert (loaded.config.scaling_factor, loaded.config.shift_factor) == (0.3611, 0.1159)
     shortcut = tree["decoder"]["up_blocks"]["1"]["resnets"]["0"]["conv_shortcut"]["kernel"]["value"]
@@ -195,4 +197,4 @@ def test_an_extra_scale_that_it_never_writes_is_unused(tmp_path: Path) -> None:
     tree["img_in"]["norm"] = scale(D)
     folder = write(tmp_path / "transformer", tree, TRANSFORMER_CONFIG)
     with pytest.raises(WeightsMismatch, match=r"config: 1 unused: img_in\.norm\.scale\.$"):
-        load_component(folder, "transformer", device=jax.devices()[0], dtype=jnp.float32)
+        load_component(folder, "transformer", placement=on_device(jax.devices()[0]), dtype=jnp.float32)

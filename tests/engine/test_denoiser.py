@@ -95,6 +95,19 @@ def test_a_step_is_taken_only_when_it_is_asked_for() -> None:
 
 
 @pytest.mark.parametrize("name", NAMES)
+def test_where_a_run_will_ask_for_a_velocity_is_known_before_to_the_last_bit(name: str) -> None:
+    asked: list[np.float32] = []
+
+    def velocity(x: jax.Array, sigma: np.float32) -> jax.Array:
+        asked.append(np.float32(sigma))
+        return gaussian_velocity(x, sigma)
+
+    denoiser = Denoiser(TIMER, INTEGRATORS[name])
+    list(denoiser.run(velocity, denoiser.start(noise())))
+    assert denoiser.evaluations() == tuple(asked)
+
+
+@pytest.mark.parametrize("name", NAMES)
 def test_a_jitted_network_is_compiled_once(name: str) -> None:
     traced = []
 

@@ -14,7 +14,7 @@ from flax import nnx
 from flux_engine import Engine, FluxModelLoader, GenerationRequest, compiled
 from flux_engine.prompt_cache import PromptCache
 from flux_engine.request import PicturesReady, StageStarted
-from flux_engine.weights.checkpoint import load_component, save_component
+from flux_engine.weights.checkpoint import load_component, on_device, save_component
 
 pytestmark = pytest.mark.usefixtures("quick_compilation")  # each of its programs runs a few times
 
@@ -64,7 +64,9 @@ def test_other_weights_and_other_types_encode_anew(checkpoint: Path, tmp_path: P
     loader(mine, kept).encode_prompts(["a hill"])
     assert not loader(mine, kept, "bfloat16").knows_prompt("a hill")
     assert not loader(mine, kept).knows_prompt("a lake")
-    network = load_component(mine / "clip_text", "clip_text", device=jax.devices()[0], dtype=jax.numpy.float32)
+    network = load_component(
+        mine / "clip_text", "clip_text", placement=on_device(jax.devices()[0]), dtype=jax.numpy.float32
+    )
     state = nnx.state(network)
     nnx.update(network, jax.tree.map(lambda leaf: leaf * 1.5, state))
     save_component(mine / "clip_text", network)

@@ -14,11 +14,12 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from flux_engine import Engine, FluxModelLoader, GenerationRequest, compiled, run_diffuse_generation
+from flux_engine import Engine, FluxModelLoader, GenerationRequest, run_diffuse_generation
 from flux_engine.errors import CheckpointNotFound, NumericalError, WeightsMismatch
+from flux_engine.prompt_velocity import PromptVelocity
 from flux_engine.request import EngineStatus, Event, LoadingProgress, PicturesReady, StageStarted, StepDone
 from flux_engine.sampling.timers import FluxTimer
-from flux_engine.weights.checkpoint import load_component, save_component
+from flux_engine.weights.checkpoint import load_component, on_device, save_component
 from tests.engine.conftest import live_bytes
 
 FIRST = [
@@ -65,13 +66,13 @@ def engine(checkpoint: Path) -> Iterator[Engine]:
 def velocity_calls(monkeypatch: pytest.MonkeyPatch) -> list[float]:
     """The sigmas that the network was asked for."""
     calls: list[float] = []
-    velocity = compiled.velocity
+    velocity = PromptVelocity.__call__
 
-    def counting(graphdef: Any, state: Any, latents: jax.Array, sigma: Any, *rest: Any) -> jax.Array:
+    def counting(self: PromptVelocity, latents: jax.Array, sigma: Any) -> jax.Array:
         calls.append(float(sigma))
-        return velocity(graphdef, state, latents, sigma, *rest)
+        return velocity(self, latents, sigma)
 
-    monkeypatch.setattr(compiled, "velocity", counting)
+    monkeypatch.setattr(PromptVelocity, "__call__", counting)
     return calls
 
 
@@ -145,7 +146,7 @@ def test_what_is_there_already_is_not_announced(engine: Engine, request_for: Cal
     assert list(events[-1].seconds) == ["denoising", "decoding"]
 
     new_prompt = list(engine.generate(request_for(prompt="fog", negative_prompt="a hill", true_cfg_scale=2.0)))
-    assert stages(new_prompt) == [*FIRST[1:4], *LATER]
+    assert stages(new_prompt) == [("encoding", ""), *LATER]
     assert not np.array_equal(pixels(new_prompt[-1]), pixels(events[-1]))
 
 
@@ -176,9 +177,10 @@ def test_closing_between_steps_stops_there(
     assert len(velocity_calls) == 5
 
 
+@pytest.mark.usefixtures("little_memory", "no_garbage_collection")
 @pytest.mark.parametrize("after", range(1, len(FIRST) + 1))
 def test_closing_at_any_stage_leaves_a_usable_engine(
-    checkpoint: Path, request_for: Callable[..., GenerationRequest], after: int, no_garbage_collection: None
+    checkpoint: Path, request_for: Callable[..., GenerationRequest], after: int
 ) -> None:
     engine = Engine()
     events = engine.generate(request_for(num_steps=1))
@@ -257,9 +259,10 @@ def test_the_watcher_hears_how_far_each_network_is(request_for: Callable[..., Ge
     assert len(heard) > len(networks)  # a stack of blocks is read block by block
 
 
+@pytest.mark.usefixtures("little_memory", "no_garbage_collection")
 @pytest.mark.parametrize("network", ["T5 text encoder", "transformer"])
 def test_a_watcher_that_raises_ends_the_reading_and_leaves_nothing_half_read(
-    network: str, request_for: Callable[..., GenerationRequest], no_garbage_collection: None
+    network: str, request_for: Callable[..., GenerationRequest]
 ) -> None:
     class Enough(Exception):
         pass
@@ -287,8 +290,9 @@ def test_the_engine_tells_where_it_computes_and_which_model_it_has(
     assert engine.status() == EngineStatus(device="cpu", model_name="tiny")
 
 
+@pytest.mark.usefixtures("little_memory", "no_garbage_collection")
 def test_text_encoders_leave_when_the_watcher_stops_while_they_encode(
-    checkpoint: Path, request_for: Callable[..., GenerationRequest], no_garbage_collection: None
+    checkpoint: Path, request_for: Callable[..., GenerationRequest]
 ) -> None:
     events = Engine().generate(request_for())
     before = live_bytes()
@@ -299,8 +303,9 @@ def test_text_encoders_leave_when_the_watcher_stops_while_they_encode(
     assert live_bytes() == before
 
 
+@pytest.mark.usefixtures("little_memory", "no_garbage_collection")
 def test_the_first_text_encoder_leaves_when_the_second_cannot_be_read(
-    checkpoint: Path, tmp_path: Path, request_for: Callable[..., GenerationRequest], no_garbage_collection: None
+    checkpoint: Path, tmp_path: Path, request_for: Callable[..., GenerationRequest]
 ) -> None:
     broken = shutil.copytree(checkpoint, tmp_path / "broken")
     shutil.rmtree(broken / "t5_text" / "state")
@@ -314,7 +319,7 @@ def test_values_that_are_not_numbers_are_no_picture(
     checkpoint: Path, tmp_path: Path, request_for: Callable[..., GenerationRequest]
 ) -> None:
     spoiled = shutil.copytree(checkpoint, tmp_path / "spoiled")
-    vae = load_component(spoiled / "vae", "vae", device=jax.devices()[0], dtype=jnp.float32)
+    vae = load_component(spoiled / "vae", "vae", placement=on_device(jax.devices()[0]), dtype=jnp.float32)
     vae.decoder.conv_out.bias[...] = jnp.full_like(vae.decoder.conv_out.bias[...], jnp.nan)
     save_component(spoiled / "vae", vae)
     with pytest.raises(NumericalError, match="values that are not numbers") as caught:

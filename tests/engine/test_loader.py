@@ -22,6 +22,7 @@ from flux_engine.errors import (
     TokenizerError,
     WeightsMismatch,
 )
+from flux_engine.prompt_velocity import SIGMAS_AT_ONCE
 from flux_engine.sampling.latents import unpack
 from flux_engine.sampling.noise import gaussian
 from flux_engine.weights.checkpoint import save_component
@@ -30,7 +31,13 @@ from tests.engine.runs import CHANNELS, COLUMNS, HEIGHT, ROWS, TOKENS, WIDTH, la
 from tests.tiny import jitted, tiny_network
 from tests.tiny_checkpoint import CLIP, T5, TRANSFORMER, VAE
 
-COMPILED = (compiled.encode_text, compiled.velocity, compiled.encode_images, compiled.decode_latents)
+COMPILED = (
+    compiled.encode_text,
+    compiled.modulations,
+    compiled.velocity,
+    compiled.encode_images,
+    compiled.decode_latents,
+)
 
 
 def weights_of(tiny_loader: FluxModelLoader, component: Any) -> list[jax.Array]:
@@ -214,13 +221,16 @@ def test_an_autoencoder_with_fewer_levels_has_smaller_tokens(checkpoint: Path, t
 
 def test_float32_products_are_float32_on_every_device(tiny_loader: FluxModelLoader) -> None:
     """On a GPU they would be TF32 otherwise."""
-    latents, one = np.zeros((1, ROWS, COLUMNS, CHANNELS), np.float32), np.float32(1)
+    latents, sigmas = np.zeros((1, ROWS, COLUMNS, CHANNELS), np.float32), np.ones(2, np.float32)
     text, pooled = np.ones((1, 64, T5.d_model), np.float32), np.ones((1, CLIP.hidden_size), np.float32)
     table = np.zeros((64 + TOKENS, TRANSFORMER.head_dim // 2), np.float32)
     graphdef, state = tiny_loader.load("transformer")
-    traced = jax.make_jaxpr(lambda *arguments: compiled.velocity(graphdef, *arguments))(
-        state, latents, one, text, pooled, (table, table), one
-    )
+
+    def velocity(state: Any, latents: Any, text: Any, pooled: Any) -> jax.Array:
+        by = compiled.modulations(graphdef, state, pooled, sigmas, np.float32(1))
+        return compiled.velocity(graphdef, state, latents, by, 0, text, (table, table))
+
+    traced = jax.make_jaxpr(velocity)(state, latents, text, pooled)
     products = str(traced).count("dot_general[")
     assert str(traced).count("precision=(Precision.HIGHEST, Precision.HIGHEST)") == products > 20
 
@@ -359,8 +369,9 @@ def test_compiled_functions_take_weights_as_arguments(tiny_loader: FluxModelLoad
     ids = np.zeros((1, 77), np.int32)
     assert not compiled.encode_text(*emptied("clip_text"), on_device(ids)).any()
     assert not compiled.encode_text(*emptied("t5_text"), on_device(ids[:, :64])).any()
-    one = np.float32(1)
-    assert not compiled.velocity(*emptied("transformer"), latents, one, text, pooled, rope, one).any()
+    sigmas = np.ones(SIGMAS_AT_ONCE, np.float32)
+    by = compiled.modulations(*emptied("transformer"), pooled, sigmas, np.float32(1))
+    assert not compiled.velocity(*emptied("transformer"), latents, by, np.int32(0), text, rope).any()
     assert (compiled.decode_latents(*emptied("vae"), unpack(latents)) == 0.5).all()
     no_mean = -VAE.shift_factor * VAE.scaling_factor
     np.testing.assert_allclose(compiled.encode_images(*emptied("vae"), images), no_mean, rtol=1e-6)

@@ -1,64 +1,77 @@
-"""What a plan says of memory is what XLA takes, and what the configs weigh."""
+"""What a plan says of memory is what XLA takes and what the configs weigh, and it is the fastest that fits."""
 
 from __future__ import annotations
 
-from functools import cache
+from dataclasses import replace
 
 import jax
 import jax.numpy as jnp
-import numpy as np
 import pytest
 
-from flux_engine import compiled
+from flux_engine import Engine, GenerationRequest, planning
 from flux_engine.bench import random_network
 from flux_engine.bench_sizes import MODELS
-from flux_engine.errors import RequestError
-from flux_engine.planning import free_bytes, plan
+from flux_engine.errors import NotEnoughMemory, RequestError
+from flux_engine.planning import RESIDENCIES, Memory, Plan, check, free_memory, is_roomy, plan, with_residency
+from flux_engine.programs import Picture, programs
+from flux_engine.residency import Residency
+from flux_engine.weights.checkpoint import HOST, on_device
 from tests.engine.conftest import live_bytes
 
+pytestmark = pytest.mark.usefixtures("quick_compilation")
 SIZES = MODELS["demo"]()
 CONFIGS = {"transformer": SIZES.transformer, "vae": SIZES.vae, "clip_text": SIZES.clip, "t5_text": SIZES.t5}
-FLOAT32 = jnp.dtype(jnp.float32)
+PICTURE = Picture(dtype=jnp.dtype(jnp.float32), width=64, height=96, text_tokens=32)
+CPU = jax.devices("cpu")[0]
+ENDLESS = Memory(device=None, host=None)
 
 
-@cache
-def stages(**changes: object) -> dict[str, object]:
-    request = {"dtype": "float32", "width": 64, "height": 96, "text_tokens": 32, **changes}
-    return {stage.name: stage for stage in plan(CONFIGS, **request).stages}
+def planned(picture: Picture = PICTURE, residency: Residency = RESIDENCIES[0], free: Memory = ENDLESS) -> Plan:
+    return with_residency(CONFIGS, picture, residency, CPU, free)
+
+
+def stages(*arguments: object) -> dict[str, planning.Stage]:
+    return {stage.name: stage for stage in planned(*arguments).stages}  # type: ignore[arg-type]
 
 
 @pytest.mark.usefixtures("no_garbage_collection")
-def test_weights_are_planned_to_the_byte() -> None:
-    planned = stages()["prompt"].networks
+@pytest.mark.parametrize("residency", [RESIDENCIES[0], Residency(encoders="host", modulations="host", blocks="host")])
+def test_weights_are_planned_to_the_byte(residency: Residency) -> None:
+    found = planned(residency=residency)
     for name, config in CONFIGS.items():
         before = live_bytes()
-        network = random_network(config, FLOAT32)
-        assert live_bytes() - before == planned[name]
-        del network
+        place = residency.placement(name, on_device(CPU))
+        _, state = random_network(config, PICTURE.dtype, place)
+        waiting = sum(leaf.nbytes for leaf in jax.tree.leaves(state) if leaf.sharding.memory_kind == HOST)
+        assert found.waiting.get(name, 0) == waiting
+        assert live_bytes() - before == found.stages[0].networks[name] + waiting
+        del state
 
 
-def test_networks_come_and_go_as_the_engine_loads_them() -> None:
-    planned = stages()
-    assert list(planned) == ["prompt", "steps", "decoding"]
-    assert set(planned["prompt"].networks) == set(CONFIGS)
-    assert set(planned["steps"].networks) == set(planned["decoding"].networks) == {"transformer", "vae"}
-    for stage in planned.values():
+def test_text_encoders_leave_the_device_only_where_they_are_read_for_every_prompt() -> None:
+    everything, steps = set(CONFIGS), {"transformer", "vae"}
+    stay, leave, alone = (stages(PICTURE, Residency(encoders=way)) for way in ("device", "disk", "alone"))
+    assert [set(stage.networks) for stage in stay.values()] == [everything] * 3
+    assert [set(stage.networks) for stage in leave.values()] == [everything, steps, steps]
+    assert [set(stage.networks) for stage in alone.values()] == [everything - steps, steps, steps]
+    for stage in stay.values():
         assert stage.peak_bytes == sum(stage.networks.values()) + stage.working_bytes
 
 
 def test_what_a_step_needs_beside_its_weights_is_what_xla_says_of_the_program_that_runs() -> None:
-    graphdef, state = random_network(SIZES.transformer, FLOAT32)
-    latents, text, pooled = jnp.zeros((2, 6, 4, 64)), jnp.zeros((1, 32, 128)), jnp.zeros((1, 128))
-    rope = (jnp.zeros((32 + 24, 20)),) * 2
-    arguments = (latents, np.float32(0.5), text, pooled, rope, np.float32(3.5))
-    memory = compiled.velocity.lower(graphdef, state, *arguments).compile().memory_analysis()
-    weights = sum(leaf.nbytes for leaf in jax.tree.leaves(state))
-    total = memory.argument_size_in_bytes + memory.temp_size_in_bytes + memory.output_size_in_bytes
-    assert stages(batch_size=2)["steps"].working_bytes == total - weights
+    batch = replace(PICTURE, batch_size=2)
+    (step,) = (it for it in programs(CONFIGS, batch, RESIDENCIES[0], CPU) if it.function.__name__ == "velocity")
+    graphdef, state = random_network(SIZES.transformer, PICTURE.dtype, on_device(CPU))
+    arguments = jax.tree.map(lambda shape: jnp.zeros(shape.shape, shape.dtype), step.arguments)
+    memory = step.function.lower(graphdef, state, *arguments).compile().memory_analysis()
+    given = sum(array.nbytes for array in jax.tree.leaves(arguments))
+    total = given + memory.temp_size_in_bytes + memory.output_size_in_bytes
+    assert stages(batch)["steps"].working_bytes >= total == step.working_bytes()
 
 
 def test_half_the_precision_is_half_the_weights_and_larger_pictures_need_more() -> None:
-    usual, halved, larger = stages(), stages(dtype="bfloat16"), stages(width=128, height=192)
+    usual, halved = stages(), stages(replace(PICTURE, dtype=jnp.dtype(jnp.bfloat16)))
+    larger = stages(replace(PICTURE, width=128, height=192))
     for name, size in usual["prompt"].networks.items():
         assert halved["prompt"].networks[name] * 2 == size
     assert larger["decoding"].working_bytes > 3.5 * usual["decoding"].working_bytes
@@ -66,10 +79,56 @@ def test_half_the_precision_is_half_the_weights_and_larger_pictures_need_more() 
     assert larger["prompt"].working_bytes == usual["prompt"].working_bytes
 
 
+def test_less_memory_sends_more_to_the_host_and_the_dearest_to_send_goes_last() -> None:
+    ways = [planned(residency=way) for way in RESIDENCIES]
+    for free in sorted({stage.peak_bytes for way in ways for stage in way.stages}):
+        budget = Memory(device=int(free * planning.SLACK) + 1, host=10**12)
+        fitting = [way.residency for way in ways if replace(way, free=budget).fits_all]
+        found = plan(CONFIGS, PICTURE, device=CPU, free=budget)
+        assert found.residency == (fitting or [RESIDENCIES[-1]])[0]
+        assert found.fits_all == bool(fitting)
+    assert len({found.residency for found in ways}) == len(RESIDENCIES)
+    assert not plan(CONFIGS, PICTURE, free=Memory(device=0, host=0)).waiting  # a CPU has no other memory
+
+
 def test_a_size_between_tokens_has_no_plan() -> None:
     with pytest.raises(RequestError, match="width is 65 pixels"):
-        stages(width=65)
+        plan(CONFIGS, replace(PICTURE, width=65))
+
+
+def test_what_does_not_fit_is_refused_with_a_size_that_does() -> None:
+    batch = replace(PICTURE, batch_size=8)
+    enough = max(stage.peak_bytes for stage in stages(PICTURE, Residency(encoders="alone")).values())
+    free = Memory(device=int(enough * planning.SLACK) + 1, host=0)
+    found = plan(CONFIGS, batch, free=free)
+    with pytest.raises(
+        NotEnoughMemory, match=r"A batch of 8 pictures of 64x96 in float32 needs 0\.0 GB of cpu"
+    ) as caught:
+        check(found, CONFIGS, CPU)
+    assert caught.value.hint == "A picture of 64x96 in float32 would fit."
+    with pytest.raises(NotEnoughMemory) as caught:
+        check(plan(CONFIGS, batch, free=Memory(device=1_000, host=0)), CONFIGS, CPU)
+    assert caught.value.hint.startswith("No smaller picture would fit")
+
+
+def test_what_is_roomy_fits() -> None:
+    assert not is_roomy(CONFIGS, PICTURE, ENDLESS)
+    free = 10**6
+    while not is_roomy(CONFIGS, PICTURE, Memory(device=free, host=0)):
+        free *= 2
+    assert all(4 * stage.peak_bytes < free for stage in stages().values())
+
+
+def test_the_engine_refuses_before_anything_is_read(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(planning, "free_memory", lambda device, held: Memory(device=10**6, host=0))
+    heard: list[object] = []
+    with pytest.raises(NotEnoughMemory):
+        for event in Engine().generate(GenerationRequest(prompt="fog", width=64, height=64), heard.append):
+            heard.append(event)
+    assert [getattr(event, "detail", event) for event in heard] == ["model", "memory plan"]
 
 
 def test_a_cpu_has_what_the_machine_has_left() -> None:
-    assert 1e8 < free_bytes(jax.devices()[0]) < 1e14
+    free = free_memory(CPU)
+    assert free.device is not None and 1e8 < free.device < 1e14
+    assert free.host == 0

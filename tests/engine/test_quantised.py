@@ -17,7 +17,7 @@ import pytest
 
 from flux_engine import FluxModelLoader
 from flux_engine.errors import CheckpointError, ConfigError, WeightsMismatch
-from flux_engine.weights.checkpoint import load_network
+from flux_engine.weights.checkpoint import load_network, on_device
 from flux_engine.weights.importing import import_checkpoint
 from flux_engine.weights.quantised import EIGHT_BITS, is_quantised, quantised
 from flux_engine.weights.sources import open_checkpoint
@@ -217,7 +217,7 @@ def test_a_scale_that_is_not_as_it_should_be_is_told(copied: Path, edit: Callabl
     rewrite(copied / "transformer" / "state", edit)
     weights = open_checkpoint(copied).parts["transformer"].open()
     with pytest.raises(WeightsMismatch, match=fault):
-        load_network(weights, device=jax.devices("cpu")[0], dtype=jnp.dtype(jnp.float32))
+        load_network(weights, placement=on_device(jax.devices("cpu")[0]), dtype=jnp.dtype(jnp.float32))
 
 
 def change_config(checkpoint: Path, kernel_dtype: object) -> None:
@@ -236,7 +236,7 @@ def test_scales_without_a_word_in_the_config_are_told(copied: Path) -> None:
     change_config(copied, None)
     weights = open_checkpoint(copied).parts["transformer"].open()
     with pytest.raises(WeightsMismatch, match=r"29 unused: .*\.kernel_scale"):
-        load_network(weights, device=jax.devices("cpu")[0], dtype=jnp.dtype(jnp.float32))
+        load_network(weights, placement=on_device(jax.devices("cpu")[0]), dtype=jnp.dtype(jnp.float32))
 
 
 def test_8_bits_need_a_quarter_of_the_room_of_32(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

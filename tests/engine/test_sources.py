@@ -28,7 +28,7 @@ from flux_engine.errors import (
     UnsupportedVariant,
     WeightsMismatch,
 )
-from flux_engine.weights.checkpoint import load_network
+from flux_engine.weights.checkpoint import load_network, on_device
 from flux_engine.weights.sources import open_checkpoint
 from flux_engine.weights.tensor_files import read_tensors
 from tests.foreign_files import (
@@ -54,7 +54,7 @@ CPU = jax.devices("cpu")[0]
 
 
 def leaves_of(checkpoint: Path, component: Component, dtype: Any = jnp.float32) -> dict[str, np.ndarray]:
-    network = load_network(open_checkpoint(checkpoint).parts[component].open(), device=CPU, dtype=dtype)
+    network = load_network(open_checkpoint(checkpoint).parts[component].open(), placement=on_device(CPU), dtype=dtype)
     return {
         ".".join(map(str, path)): np.asarray(leaf.get_value()) for path, leaf in nnx.to_flat_state(nnx.state(network))
     }
@@ -196,7 +196,7 @@ def test_a_file_that_shrinks_while_it_is_used_is_told(tmp_path: Path) -> None:
     weights = open_checkpoint(file).parts["transformer"].open()
     damage(file, lambda data: data[:-1000])
     with pytest.raises(CheckpointCorrupt, match="ends too early"):
-        load_network(weights, device=CPU, dtype=jnp.float32)
+        load_network(weights, placement=on_device(CPU), dtype=jnp.float32)
 
 
 def test_a_missing_shard_is_named(tmp_path: Path) -> None:
@@ -238,7 +238,7 @@ def test_leaves_that_are_missing_unused_or_misshapen_are_named(
     change(tensors)
     save_file(tensors, file)
     with pytest.raises(WeightsMismatch, match=fault):
-        load_network(open_checkpoint(file).parts["transformer"].open(), device=CPU, dtype=jnp.float32)
+        load_network(open_checkpoint(file).parts["transformer"].open(), placement=on_device(CPU), dtype=jnp.float32)
 
 
 @pytest.mark.parametrize(("in_channels", "name"), [(384, "Fill"), (128, "Canny or Depth"), (96, "none of")])

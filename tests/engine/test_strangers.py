@@ -22,7 +22,7 @@ from flux_engine.errors import (
     FluxError,
     UnsupportedVariant,
 )
-from flux_engine.weights.checkpoint import load_network
+from flux_engine.weights.checkpoint import load_network, on_device
 from flux_engine.weights.sources import open_checkpoint
 from tests.foreign_files import (
     TRANSFORMER,
@@ -225,7 +225,7 @@ def test_a_file_that_vanishes_before_its_weights_are_read_is_told(tmp_path: Path
     with pytest.raises(
         CheckpointCorrupt, match=r"model\.safetensors cannot be read any more: .*No such file"
     ) as caught:
-        load_network(weights, device=jax.devices("cpu")[0], dtype=jnp.float32)
+        load_network(weights, placement=on_device(jax.devices("cpu")[0]), dtype=jnp.float32)
     assert caught.value.hint
 
 
@@ -235,7 +235,7 @@ def test_a_folder_that_vanishes_before_its_weights_are_read_is_told(tmp_path: Pa
     weights = open_checkpoint(folder).parts["t5_text"].open()
     shutil.rmtree(folder)
     with pytest.raises(CheckpointCorrupt, match="cannot be read any more"):
-        load_network(weights, device=jax.devices("cpu")[0], dtype=jnp.float32)
+        load_network(weights, placement=on_device(jax.devices("cpu")[0]), dtype=jnp.float32)
 
 
 def test_a_file_that_vanishes_between_its_name_and_its_header_is_told(

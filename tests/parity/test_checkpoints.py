@@ -16,7 +16,7 @@ from diffusers.loaders.single_file_utils import (
 from flax import nnx
 
 from flux_engine.configs import CONFIGS, Component
-from flux_engine.weights.checkpoint import load_network
+from flux_engine.weights.checkpoint import load_network, on_device
 from flux_engine.weights.foreign import leaves_and_unknown, networks_in
 from flux_engine.weights.sources import DIFFUSERS_FOLDERS, open_checkpoint
 from flux_engine.weights.tensor_files import read_tensors
@@ -42,7 +42,7 @@ def written(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def test_what_save_pretrained_writes_is_read_to_the_last_number(written: Path, component: Component) -> None:
     part = open_checkpoint(written).parts[component]
     assert part.config == NETWORKS[component]
-    network = load_network(part.open(), device=jax.devices("cpu")[0], dtype=jnp.float32)
+    network = load_network(part.open(), placement=on_device(jax.devices("cpu")[0]), dtype=jnp.float32)
     expected = tiny_leaves(NETWORKS[component])
     for path, leaf in nnx.to_flat_state(nnx.state(network)):
         assert np.array_equal(leaf.get_value(), expected[".".join(map(str, path))]), path

@@ -6,7 +6,6 @@ import json
 
 import pytest
 
-from flux_engine import planning
 from flux_engine.loader import DEMO_CHECKPOINT
 from flux_tui import models, paths
 from flux_tui.__main__ import main
@@ -28,14 +27,16 @@ def test_a_checkpoint_its_name_and_the_models_own_sizes_have_the_same_plan(capsy
 
 
 def test_what_does_not_fit_is_said_by_stage_and_by_the_exit_status(
-    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+    capsys: pytest.CaptureFixture[str],
 ) -> None:
-    monkeypatch.setattr(planning, "free_bytes", lambda device: 36_500_000)
-    assert main(["plan", "demo", *SMALL]) == 1
+    assert main(["plan", "demo", *SMALL, "--memory", "0.03"]) == 1
     head, _, *rows = capsys.readouterr().out.splitlines()
-    assert head == "demo  float32  32x32  on cpu, 36.5 MB free"
-    assert [row.split()[0] for row in rows if row.endswith("does not fit")] == ["prompt"]
-    assert rows[-1] == "  transformer 21.5 MB, autoencoder 11.1 MB, CLIP 2.1 MB, T5 1.6 MB"
+    assert head == "demo  float32  32x32  on cpu, 30.0 MB free"
+    assert [row.split()[0] for row in rows if row.endswith("does not fit")] == ["steps", "decoding"]
+    assert rows[-2:] == [
+        "  on the device: CLIP 2.1 MB, T5 1.6 MB, transformer 21.5 MB, autoencoder 11.1 MB",
+        "  read from the disk for every new prompt: all",
+    ]
 
 
 @pytest.mark.parametrize(

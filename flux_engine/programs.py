@@ -1,0 +1,121 @@
+"""The programs that paint a picture, with the shapes that they get, before there is any weight.
+
+To compile them is to know what memory they take; and with the cache of compiled programs the picture compiles nothing.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass
+from functools import partial
+from typing import Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+from flax import nnx
+
+from flux_engine import compiled
+from flux_engine.configs import CLIPTextConfig, Component, NetworkConfig, T5Config, TransformerConfig, VAEConfig
+from flux_engine.prompt_velocity import SIGMAS_AT_ONCE
+from flux_engine.residency import Residency
+from flux_engine.sampling.latents import PATCH, token_grid
+from flux_engine.weights.checkpoint import abstract_network, named_leaves, on_device
+
+Configs = Mapping[Component, NetworkConfig]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Picture:
+    """What programs depend on.
+
+    Args:
+        dtype: that weights are kept and computed in.
+        width, height: pixels.
+        batch_size: pictures at once; they are decoded one after another.
+        text_tokens: T5's, padding included.
+    """
+
+    dtype: jnp.dtype
+    width: int
+    height: int
+    batch_size: int = 1
+    text_tokens: int = 512
+
+
+class Program(NamedTuple):
+    """One network's, as `flux_engine.compiled` has it.
+
+    Attributes:
+        stage: "prompt", "steps" or "decoding".
+        component: whose weights it takes.
+        function: jitted.
+        network: structure and shapes of the weights, with the memory that they lie in.
+        arguments: the shapes of all others.
+    """
+
+    stage: str
+    component: Component
+    function: Any
+    network: tuple[nnx.GraphDef, nnx.State]
+    arguments: tuple[Any, ...]
+
+    def compile(self) -> jax.stages.Compiled:
+        return self.function.lower(*self.network, *self.arguments).compile()
+
+    def working_bytes(self) -> int:
+        """What it takes beside weights: inputs, results, and all in between at its peak, as XLA says."""
+        memory: Any = self.compile().memory_analysis()
+        inputs = sum(math.prod(leaf.shape) * leaf.dtype.itemsize for leaf in jax.tree.leaves(self.arguments))
+        return inputs + memory.temp_size_in_bytes + memory.output_size_in_bytes
+
+
+def programs(configs: Configs, picture: Picture, residency: Residency, device: jax.Device) -> tuple[Program, ...]:
+    """All of them in the order in which a picture runs them.
+
+    Raises:
+        RequestError: a size lies between tokens.
+    """
+    transformer, vae, clip, t5 = (configs[name] for name in ("transformer", "vae", "clip_text", "t5_text"))
+    assert isinstance(transformer, TransformerConfig) and isinstance(vae, VAEConfig)
+    assert isinstance(clip, CLIPTextConfig) and isinstance(t5, T5Config)
+    dtype = picture.dtype
+    rows, columns = token_grid(picture.height, picture.width, vae.downsampling)
+    text = _shape(1, picture.text_tokens, t5.d_model, dtype=dtype)
+    pooled = _shape(1, clip.hidden_size, dtype=dtype)
+    networks = {name: abstract(config, dtype, residency, device) for name, config in configs.items()}
+    graphdef, state = networks["transformer"]
+    conditions = (pooled, _shape(SIGMAS_AT_ONCE), _shape())
+    by = jax.eval_shape(partial(compiled.modulations, graphdef), state, *conditions)
+    rope = (_shape(picture.text_tokens + rows * columns, transformer.head_dim // 2),) * 2
+    latents = _shape(picture.batch_size, rows, columns, transformer.in_channels)
+    decoded = _shape(1, PATCH * rows, PATCH * columns, vae.latent_channels)
+    calls: tuple[tuple[str, Component, Any, tuple[Any, ...]], ...] = (
+        ("prompt", "clip_text", compiled.encode_text, (_ids(clip.max_position_embeddings),)),
+        ("prompt", "t5_text", compiled.encode_text, (_ids(picture.text_tokens),)),
+        ("steps", "transformer", compiled.modulations, conditions),
+        ("steps", "transformer", compiled.velocity, (latents, by, _shape(dtype=jnp.int32), text, rope)),
+        ("decoding", "vae", compiled.decode_latents, (decoded,)),
+    )
+    return tuple(Program(stage, name, function, networks[name], given) for stage, name, function, given in calls)
+
+
+def abstract(
+    config: NetworkConfig, dtype: jnp.dtype, residency: Residency, device: jax.Device
+) -> tuple[nnx.GraphDef, nnx.State]:
+    """A network's structure, and shapes for its weights where they will lie."""
+    graphdef, state = nnx.split(abstract_network(config.component, config, dtype))
+    place = residency.placement(config.component, on_device(device))
+    leaves = [
+        jax.ShapeDtypeStruct(leaf.shape, dtype, sharding=place(path, leaf.shape))
+        for path, leaf in named_leaves(state).items()
+    ]
+    return graphdef, jax.tree.unflatten(jax.tree.structure(state), leaves)
+
+
+def _shape(*sizes: int, dtype: Any = jnp.float32) -> jax.ShapeDtypeStruct:
+    return jax.ShapeDtypeStruct(sizes, dtype)
+
+
+def _ids(length: int) -> jax.ShapeDtypeStruct:
+    return _shape(1, length, dtype=jnp.int32)

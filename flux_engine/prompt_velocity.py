@@ -1,0 +1,78 @@
+"""The velocity field of one prompt: the transformer with a text, a guidance and a size. Knows no sampler.
+
+What time, guidance and pooled text have to say, 27 % of FLUX.1's weights, is computed for many steps at once: then
+those weights need not be on the device while the steps are taken.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import jax
+import numpy as np
+
+from flux_engine import compiled
+from flux_engine.configs import TransformerConfig
+from flux_engine.encoding import EncodedPrompt
+from flux_engine.memory import Networks
+from flux_engine.models.transformer import Modulations, rope_table
+from flux_engine.sampling.latents import image_ids, text_ids
+
+SIGMAS_AT_ONCE = 32  # 64 MiB in FLUX.1; one program serves every number of steps
+
+
+class PromptVelocity:
+    """v(latents, sigma), float32 [B, rows, columns, in_channels] and a scalar in [0, 1].
+
+    Args:
+        networks: where the transformer is; it is read if it is not there.
+        config: the transformer's.
+        text: the prompt.
+        guidance: the embedded guidance scale.
+        rows, columns: the grid of packed tokens.
+        device: where latents, text and modulations are.
+    """
+
+    def __init__(
+        self,
+        networks: Networks,
+        config: TransformerConfig,
+        text: EncodedPrompt,
+        guidance: float,
+        rows: int,
+        columns: int,
+        device: jax.Device,
+    ) -> None:
+        self._networks, self._text, self._guidance, self._device = networks, text, np.float32(guidance), device
+        ids = np.concatenate([text_ids(text.text_embeddings.shape[1]), image_ids(rows, columns)])
+        self._rope = jax.device_put(rope_table(ids, config.axes_dims_rope, config.theta), device)
+        self._expected: tuple[np.float32, ...] = ()
+        self._modulations: Modulations | None = None
+        self._row_of: dict[np.float32, int] = {}
+        self._recipe: Any = None
+
+    def prepare(self, sigmas: Sequence[np.float32]) -> None:
+        """Say at which sigmas it will be asked, in their order; it may be asked at others, one by one."""
+        self._expected = tuple(sigmas)
+
+    def __call__(self, latents: jax.Array, sigma: np.float32) -> jax.Array:
+        graphdef, state = self._networks.load("transformer")
+        row = self._row(graphdef, state, np.float32(sigma))
+        latents = jax.device_put(latents, self._device)  # a step's result lives there; else noise compiles anew
+        return compiled.velocity(
+            graphdef, state, latents, self._modulations, np.int32(row), self._text.text_embeddings, self._rope
+        )
+
+    def _row(self, graphdef: Any, state: Any, sigma: np.float32) -> int:
+        """Which of the modulations are those of `sigma`; if none, they are computed, with those that are asked next."""
+        recipe = self._networks.recipe("transformer")
+        if sigma not in self._row_of or recipe != self._recipe:
+            place = self._expected.index(sigma) if sigma in self._expected else len(self._expected)
+            sigmas = list(dict.fromkeys([sigma, *self._expected[place:]]))[:SIGMAS_AT_ONCE]
+            padded = np.array(sigmas + [sigma] * (SIGMAS_AT_ONCE - len(sigmas)), np.float32)
+            pooled = self._text.pooled_embeddings
+            self._modulations = compiled.modulations(graphdef, state, pooled, padded, self._guidance)
+            self._row_of = {sigma: row for row, sigma in enumerate(sigmas)}
+            self._recipe = recipe
+        return self._row_of[sigma]
