@@ -12,6 +12,7 @@ import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import partial
 from importlib.metadata import version
 from typing import Any
 
@@ -23,13 +24,23 @@ from flax import nnx
 from flux_engine import compiled
 from flux_engine.bench_sizes import MODELS
 from flux_engine.costs import clip_flops, decoder_flops, modulation_flops, t5_flops, transformer_flops
+from flux_engine.models.apart import Apart
 from flux_engine.models.transformer import rope_table
 from flux_engine.precision import resolve_dtype
 from flux_engine.prompt_velocity import SIGMAS_AT_ONCE
 from flux_engine.request import DType
 from flux_engine.residency import Residency
 from flux_engine.sampling.latents import image_ids, text_ids, token_grid, unpack
-from flux_engine.weights.checkpoint import HOST, Placement, abstract_network, named_leaves, on_device
+from flux_engine.weights.checkpoint import (
+    HOST,
+    Placement,
+    abstract_network,
+    block_place,
+    lies_apart,
+    named_leaves,
+    on_device,
+    rebuilt,
+)
 from flux_engine.weights.names import LeafPath
 
 ROUNDS = 3  # of encoding and decoding; the median counts
@@ -208,17 +219,27 @@ def random_network(config: Any, dtype: jnp.dtype, placement: Placement) -> tuple
     graphdef, abstract = nnx.split(abstract_network(config.component, config, dtype))
     shapes = {path: leaf.shape for path, leaf in named_leaves(abstract).items()}
     keys = dict(zip(shapes, jax.random.split(jax.random.key(0, impl="rbg"), len(shapes)), strict=True))
-
-    def leaf(path: LeafPath, shape: tuple[int, ...]) -> jax.Array:
-        if path[-1] not in ("kernel", "embedding"):
-            return jnp.full(shape, path[-1] == "scale", dtype)
-        return jax.random.normal(keys[path], shape, dtype) * jnp.asarray(shape[-2] ** -0.5, dtype)
-
     places = {path: placement(path, shape) for path, shape in shapes.items()}
-    leaves: dict[LeafPath, jax.Array] = {}
+    leaves: dict[LeafPath, Any] = {}
     for path in sorted(shapes, key=lambda path: places[path].memory_kind != HOST):
-        leaves[path] = jax.block_until_ready(jax.device_put(leaf(path, shapes[path]), places[path]))
-    return graphdef, jax.tree.unflatten(jax.tree.structure(abstract), [leaves[path] for path in shapes])
+        shape, place = shapes[path], places[path]
+        if path[-1] not in ("kernel", "embedding"):
+            leaves[path] = jax.device_put(jnp.full(shape, path[-1] == "scale", dtype), place)
+        elif lies_apart(config.component, path, place):
+            blocks = jax.random.split(keys[path], shape[0])
+            leaves[path] = Apart(jax.device_put(_normal(key, shape[1:], dtype), block_place(place)) for key in blocks)
+        else:
+            leaves[path] = jax.device_put(_normal(keys[path], shape, dtype), place)
+        jax.block_until_ready(leaves[path])
+    return graphdef, rebuilt(abstract, [leaves[path] for path in shapes])
+
+
+@partial(jax.jit, static_argnums=(1, 2))
+def _normal(key: jax.Array, shape: tuple[int, ...], dtype: jnp.dtype) -> jax.Array:
+    """A block at a time, so that no more than one is there in float32 beside the result."""
+    if len(shape) > 2:
+        return jax.lax.map(lambda key: _normal(key, shape[1:], dtype), jax.random.split(key, shape[0]))
+    return (jax.random.normal(key, shape) * shape[-2] ** -0.5).astype(dtype)
 
 
 def _seconds(program: Any, *arguments: Any) -> float:

@@ -20,7 +20,16 @@ from flux_engine.configs import Component
 from flux_engine.errors import RequestError
 from flux_engine.request import LoraUse
 from flux_engine.residency import ENCODERS, Residency
-from flux_engine.weights.checkpoint import HOST, Network, Placement, load_network, named_leaves, on_device
+from flux_engine.weights.checkpoint import (
+    HOST,
+    Network,
+    Placement,
+    laid,
+    load_network,
+    named_leaves,
+    on_device,
+    rebuilt,
+)
 from flux_engine.weights.lora_apply import Placed, attach, place
 from flux_engine.weights.lora_fuse import fuse
 from flux_engine.weights.lora_metadata import printable
@@ -134,7 +143,7 @@ class Networks:
         self.residency = residency
         self.release_encoders()
         for component, resident in self._resident.items():
-            resident.move(self._placement(component))
+            resident.move(component, self._placement(component))
             if not resident.fused:
                 resident.take([] if self._choice.fused else self._choice.of(component), {})
 
@@ -242,7 +251,7 @@ class _Resident:
             attach(network, [(self.placed[file], strength) for file, strength in loras])
             self.current = nnx.split(network)
 
-    def move(self, placement: Placement) -> None:
+    def move(self, component: Component, placement: Placement) -> None:
         """Have the weights where `placement` says; what leaves the device leaves it first."""
         graphdef, state = self.bare
         leaves = named_leaves(state)
@@ -250,9 +259,9 @@ class _Resident:
         for path in sorted(leaves, key=lambda path: places[path].memory_kind != HOST):
             old = leaves[path]
             if old.sharding.memory_kind != places[path].memory_kind:
-                leaves[path] = jax.block_until_ready(jax.device_put(old, places[path]))
+                leaves[path] = jax.block_until_ready(laid(component, path, old, places[path]))
                 old.delete()
-        self.current = self.bare = graphdef, jax.tree.unflatten(jax.tree.structure(state), leaves.values())
+        self.current = self.bare = graphdef, rebuilt(state, leaves.values())
 
     def delete(self) -> None:
         _delete((self.bare[1], self.current[1]))

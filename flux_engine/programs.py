@@ -17,10 +17,19 @@ from flax import nnx
 
 from flux_engine import compiled
 from flux_engine.configs import CLIPTextConfig, Component, NetworkConfig, T5Config, TransformerConfig, VAEConfig
+from flux_engine.models.apart import Apart
 from flux_engine.prompt_velocity import SIGMAS_AT_ONCE
 from flux_engine.residency import Residency
 from flux_engine.sampling.latents import PATCH, token_grid
-from flux_engine.weights.checkpoint import abstract_network, named_leaves, on_device
+from flux_engine.weights.checkpoint import (
+    abstract_network,
+    block_place,
+    lies_apart,
+    named_leaves,
+    on_device,
+    rebuilt,
+)
+from flux_engine.weights.names import LeafPath
 
 Configs = Mapping[Component, NetworkConfig]
 
@@ -106,11 +115,15 @@ def abstract(
     """A network's structure, and shapes for its weights where they will lie."""
     graphdef, state = nnx.split(abstract_network(config.component, config, dtype))
     place = residency.placement(config.component, on_device(device))
-    leaves = [
-        jax.ShapeDtypeStruct(leaf.shape, dtype, sharding=place(path, leaf.shape))
-        for path, leaf in named_leaves(state).items()
-    ]
-    return graphdef, jax.tree.unflatten(jax.tree.structure(state), leaves)
+    component = config.component
+
+    def shape(path: LeafPath, sizes: tuple[int, ...]) -> Any:
+        there = place(path, sizes)
+        if not lies_apart(component, path, there):
+            return jax.ShapeDtypeStruct(sizes, dtype, sharding=there)
+        return Apart([jax.ShapeDtypeStruct(sizes[1:], dtype, sharding=block_place(there))] * sizes[0])
+
+    return graphdef, rebuilt(state, [shape(path, leaf.shape) for path, leaf in named_leaves(state).items()])
 
 
 def _shape(*sizes: int, dtype: Any = jnp.float32) -> jax.ShapeDtypeStruct:

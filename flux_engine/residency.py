@@ -6,7 +6,6 @@ same programs run, and give the same bits.
 
 from __future__ import annotations
 
-import re
 from dataclasses import dataclass
 from typing import Literal
 
@@ -14,9 +13,8 @@ import jax
 
 from flux_engine.configs import Component
 from flux_engine.weights.checkpoint import HOST, Placement
-from flux_engine.weights.names import STACKS, LeafPath
+from flux_engine.weights.names import STACKS, LeafPath, is_modulation
 
-MODULATIONS = re.compile(r"img_mod|txt_mod|modulation")
 ENCODERS: tuple[Component, ...] = ("clip_text", "t5_text")
 
 
@@ -53,7 +51,7 @@ class Residency:
             return self.encoders == "host"
         if component != "transformer":
             return False
-        return (self.modulations if MODULATIONS.fullmatch(path[1]) else self.blocks) == "host"
+        return (self.modulations if is_modulation(component, path) else self.blocks) == "host"
 
     def placement(self, component: Component, there: Placement) -> Placement:
         """Where a network's leaves lie, if all of it would lie `there`."""

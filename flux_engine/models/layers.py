@@ -13,6 +13,7 @@ import jax
 import jax.numpy as jnp
 from flax import nnx
 
+from flux_engine.models.apart import is_apart
 from flux_engine.models.terms import along_last
 
 Block = TypeVar("Block", bound=nnx.Module)
@@ -46,17 +47,23 @@ def scan_blocks(
         last: takes the last step instead; its result may have another shape.
     """
     graphdef, state = nnx.split(blocks)
-    count = len(jax.tree.leaves(state)[0])
+    count = len(jax.tree.leaves(state, is_leaf=is_apart)[0])
+    walked = count - (last is not None)
 
     def taken(by: Callable[..., Any], carry: Any, place: Any) -> Any:
-        own, others = jax.tree.map(
-            lambda stack: jax.lax.dynamic_index_in_dim(stack, place, keepdims=False), (state, beside)
-        )
+        own, others = jax.tree.map(lambda stack: _block(stack, place), (state, beside), is_leaf=is_apart)
         return by(nnx.merge(graphdef, to_device(own)), carry, *others)
 
-    # By number, not by slices: of all but the last, XLA would make a copy.
-    carry = jax.lax.fori_loop(0, count - (last is not None), lambda place, carry: taken(step, carry, place), carry)
-    return carry if last is None else taken(last, carry, count - 1)
+    if any(map(is_apart, jax.tree.leaves(state, is_leaf=is_apart))):
+        for place in range(walked):
+            carry = taken(step, carry, place)
+    else:  # by number, not by slices: of all but the last, XLA would make a copy
+        carry = jax.lax.fori_loop(0, walked, lambda place, carry: taken(step, carry, place), carry)
+    return carry if last is None else taken(last, carry, walked)
+
+
+def _block(stack: Any, place: Any) -> Any:
+    return stack[place] if is_apart(stack) else jax.lax.dynamic_index_in_dim(stack, place, keepdims=False)
 
 
 def map_blocks(blocks: Block, function: Callable[[Block], Any]) -> Any:

@@ -133,11 +133,12 @@ class FluxTransformer2D(nnx.Module):
         """
         said = (pooled, timesteps) if guidance is None else (pooled, timesteps, guidance)
         vec = nnx.silu(map_rows(self.conditioning, *said))
-        img, txt = map_blocks(
-            self.double_blocks, lambda block: (map_rows(block.img_mod, vec), map_rows(block.txt_mod, vec))
+        double, single = self.double_blocks, self.single_blocks
+        img, txt, one = (
+            map_blocks(stack, lambda linear: map_rows(linear, vec))
+            for stack in (double.img_mod, double.txt_mod, single.modulation)
         )
-        single = map_blocks(self.single_blocks, lambda block: map_rows(block.modulation, vec))
-        return Modulations(img, txt, single, map_rows(self.final_layer.adaLN_modulation, vec))
+        return Modulations(img, txt, one, map_rows(self.final_layer.adaLN_modulation, vec))
 
     def modulated(self, img: jax.Array, txt: jax.Array, by: Modulations, rope: Rope) -> jax.Array:
         """Velocity of the packed latents, with modulations that are there already; see `__call__`.

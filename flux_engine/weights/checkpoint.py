@@ -27,13 +27,14 @@ from flax import nnx
 
 from flux_engine.configs import Component, NetworkConfig
 from flux_engine.errors import WeightsMismatch
+from flux_engine.models.apart import Apart, is_apart
 from flux_engine.models.clip_text import CLIPTextEncoder
 from flux_engine.models.t5_encoder import T5Encoder
 from flux_engine.models.transformer import FluxTransformer2D
 from flux_engine.models.vae import FluxVAE
 from flux_engine.weights.casting import empty
 from flux_engine.weights.faults import listed
-from flux_engine.weights.names import STACKS, LeafPath, is_foreign, is_stacked, stored_path
+from flux_engine.weights.names import STACKS, LeafPath, is_foreign, is_modulation, is_stacked, stored_path
 from flux_engine.weights.orbax_files import OrbaxWeights, leaf_path
 from flux_engine.weights.reading import Wanted, reading
 
@@ -141,8 +142,7 @@ def load_network(
     wanted = _checked(stored, shapes)
     param_dtype = jnp.dtype(param_dtype or _widest(stored.leaves[path].dtype for path in wanted))
     arrays = _fill(stored, shapes, param_dtype, placement, on_read)
-    leaves = [arrays[path] for path in shapes]
-    return nnx.merge(graph, jax.tree.unflatten(jax.tree.structure(abstract), leaves))
+    return nnx.merge(graph, rebuilt(abstract, [arrays[path] for path in shapes]))
 
 
 def check_leaves(stored: Weights) -> list[LeafPath]:
@@ -195,11 +195,16 @@ def abstract_network(component: Component, config: NetworkConfig, dtype: jnp.dty
     return nnx.eval_shape(lambda: NETWORKS[component](config, rngs=nnx.Rngs(0), dtype=dtype))
 
 
+def rebuilt(state: nnx.State, leaves: Iterable[Any]) -> nnx.State:
+    """The same tree with other leaves, in the order of `named_leaves`."""
+    return jax.tree.unflatten(jax.tree.structure(state, is_leaf=is_apart), leaves)
+
+
 def named_leaves(state: nnx.State) -> dict[LeafPath, Any]:
     """Arrays, or their shapes, by path; indices as text."""
     return {
         leaf_path(key.key if hasattr(key, "key") else key.name for key in keys): leaf
-        for keys, leaf in jax.tree_util.tree_flatten_with_path(state)[0]
+        for keys, leaf in jax.tree_util.tree_flatten_with_path(state, is_leaf=is_apart)[0]
     }
 
 
@@ -266,19 +271,20 @@ def _fill(
     dtype: jnp.dtype,
     placement: Placement,
     on_read: Callable[[float], None],
-) -> dict[LeafPath, jax.Array]:
+) -> dict[LeafPath, jax.Array | Apart]:
     """All leaves where they belong, one after the other; those of one stack block by block into buffers made for it."""
     component = stored.component
     places = {path: placement(path, shape) for path, shape in shapes.items()}
     single = [path for path in shapes if not is_stacked(component, path)]
     stacks = [[path for path in shapes if path[0] == stack] for stack in STACKS[component]]
     stacked = [path for paths in stacks for path in paths]
-    here = {path: empty(shapes[path], dtype) for path in stacked if _is_memory(places[path])}
+    apart = {path for path in stacked if lies_apart(component, path, places[path])}
+    here = {path: empty(shapes[path], dtype) for path in stacked if path not in apart and _is_memory(places[path])}
     wanted = [Wanted(stored_path(component, path), dtype) for path in single]
     for path, block in ((path, block) for paths in stacks for block in range(shapes[paths[0]][0]) for path in paths):
         into = here[path][block] if path in here else None
         wanted.append(Wanted(stored_path(component, path, block), dtype, into))
-    arrays: dict[LeafPath, jax.Array] = {}
+    arrays: dict[LeafPath, jax.Array | Apart] = {}
     total, done = sum(map(math.prod, shapes.values())), 0
     with reading(stored, wanted) as read:
         for path in single:
@@ -287,19 +293,23 @@ def _fill(
             on_read(done / total)
         for paths in stacks:
             blocks = shapes[paths[0]][0]
-            there = [path for path in paths if path not in here]
+            there = [path for path in paths if path not in here and path not in apart]
+            own: dict[LeafPath, list[jax.Array]] = {path: [] for path in paths if path in apart}
             homes = tuple(places[path] for path in there)
             buffers = _zeros(homes, tuple(shapes[path] for path in there), dtype)() if there else []
             for block in range(blocks):
                 parts = {path: next(read) for path in paths}
+                sent = {path: jax.device_put(parts[path], block_place(places[path])) for path in (*there, *own)}
+                jax.block_until_ready(sent)
+                for path, blocks_sent in own.items():
+                    blocks_sent.append(sent.pop(path))
                 if there:
-                    sent = [jax.device_put(parts[path], _unstacked(places[path])) for path in there]
-                    buffers = jax.block_until_ready(put_block(buffers, sent, block))
-                    del sent
-                del parts
+                    buffers = jax.block_until_ready(put_block(buffers, list(sent.values()), block))
+                del parts, sent
                 done += sum(math.prod(shapes[path]) // blocks for path in paths)
                 on_read(done / total)
             arrays |= zip(there, buffers, strict=True)
+            arrays |= {path: Apart(sent) for path, sent in own.items()}
             for path in paths:
                 if path in here:  # one after the other: where it is not used as it is, it is there twice
                     arrays[path] = jax.block_until_ready(jax.device_put(here.pop(path), places[path]))
@@ -308,11 +318,29 @@ def _fill(
 
 def _is_memory(place: jax.sharding.Sharding) -> bool:
     """Whether blocks are read into one array of NumPy's: a CPU uses it as it is, and a device sends for its blocks."""
+    return place.memory_kind == HOST or _platform(place.device_set) == "cpu"
+
+
+def lies_apart(component: Component, path: LeafPath, place: jax.sharding.Sharding) -> bool:
+    """Whether each block of a stack shall be an array of its own: the large ones of every step, on a GPU."""
+    wanted = component == "transformer" and path[-1] == "kernel" and not is_modulation(component, path)
     devices: set[Any] = place.device_set
-    return place.memory_kind == HOST or next(iter(devices)).platform == "cpu"
+    return wanted and is_stacked(component, path) and place.memory_kind != HOST and _platform(devices) == "gpu"
 
 
-def _unstacked(place: jax.sharding.Sharding) -> jax.sharding.Sharding:
+def _platform(devices: set[Any]) -> str:
+    platform: str = next(iter(devices)).platform
+    return platform
+
+
+def laid(component: Component, path: LeafPath, leaf: Any, place: jax.sharding.Sharding) -> jax.Array | Apart:
+    """A whole leaf put where it belongs, from wherever it is."""
+    if lies_apart(component, path, place):
+        return Apart(jax.device_put(block, block_place(place)) for block in np.asarray(leaf))
+    return jax.device_put(np.asarray(leaf) if is_apart(leaf) else leaf, place)
+
+
+def block_place(place: jax.sharding.Sharding) -> jax.sharding.Sharding:
     """Where one block of a stack lies."""
     if not isinstance(place, jax.sharding.NamedSharding):
         return place

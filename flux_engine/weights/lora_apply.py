@@ -18,6 +18,7 @@ import numpy as np
 from flax import nnx
 
 from flux_engine.models import terms
+from flux_engine.models.apart import is_apart
 from flux_engine.models.layers import to_device
 from flux_engine.models.terms import Change, InputGain, OutputGain, Term
 from flux_engine.weights import deltas
@@ -148,6 +149,8 @@ def gain_less_one(kernel: jax.Array, block: int | None, delta: KernelDelta, term
     assert delta.magnitude is not None
     magnitude = delta.magnitude()
     axis = 0 if magnitude.shape[0] == 1 else 1
+    if is_apart(kernel):
+        kernel, block = kernel[block], None
     with jax.default_matmul_precision("highest"):
         gain = _gain_less_one(
             CHANGES[type(term)], delta.start, delta.stop, axis, kernel, block, arrays_of(term), magnitude

@@ -12,6 +12,7 @@ import jax
 import jax.numpy as jnp
 from flax import nnx
 
+from flux_engine.models.apart import Apart, is_apart
 from flux_engine.models.terms import Term
 from flux_engine.weights.checkpoint import Network
 from flux_engine.weights.deltas import KernelDelta, VectorDelta
@@ -54,7 +55,11 @@ def fuse(
             kernel = leaf[...]
             graphdef, state = nnx.split(nnx.List(_term(kernel, block, delta, strength) for delta, strength in its))
             with jax.default_matmul_precision("highest"):
-                leaf.set_value(_added(graphdef, kernel, state, block))
+                if is_apart(kernel) and block is not None:
+                    changed = _added(graphdef, kernel[block], state, None)
+                    leaf.set_value(Apart([*kernel.blocks[:block], changed, *kernel.blocks[block + 1 :]]))
+                else:
+                    leaf.set_value(_added(graphdef, kernel, state, block))
             done += 1
             on_read(done / total)
         leaf.set_value(jax.device_put(leaf[...], home))

@@ -29,6 +29,9 @@ MOVED: dict[str, dict[LeafPath, LeafPath]] = {
     },
 }
 
+# The transformer's maps that read time, guidance and pooled text alone.
+_MODULATION = re.compile(r"img_mod|txt_mod|modulation")
+
 # jcopo/diffuse stores a scale for norms that have none in FLUX.
 _FOREIGN_SCALE = re.compile(
     r"double_blocks\.\d+\.(img|txt)_norm[12]\.scale|single_blocks\.\d+\.norm\.scale|final_layer\.norm\.scale"
@@ -38,6 +41,11 @@ _FOREIGN_SCALE = re.compile(
 def is_stacked(component: str, path: LeafPath) -> bool:
     """Whether the network's leaf at `path` holds one slice per block."""
     return path[0] in STACKS[component]
+
+
+def is_modulation(component: str, path: LeafPath) -> bool:
+    """Whether the network's leaf at `path` belongs to the modulation of its stacked blocks."""
+    return component == "transformer" and is_stacked(component, path) and _MODULATION.fullmatch(path[1]) is not None
 
 
 def stored_path(component: str, path: LeafPath, block: int | None = None) -> LeafPath:

@@ -17,6 +17,8 @@ import safetensors.numpy
 from flux_engine import Engine, FluxModelLoader, GenerationRequest, compiled
 from flux_engine.errors import CheckpointCorrupt, CheckpointNotFound, RequestError, WeightsMismatch
 from flux_engine.request import Event, LoadingProgress, LoraUse, PicturesReady, StageStarted
+from flux_engine.residency import Residency
+from flux_engine.weights import checkpoint as weights_of
 from flux_engine.weights.checkpoint import save_component, stored_shapes
 from flux_engine.weights.lora_files import open_lora
 from tests.engine.conftest import live_bytes
@@ -377,6 +379,25 @@ def stages(events: list[Event]) -> list[str]:
 def ready(events: list[Event]) -> PicturesReady:
     assert isinstance(events[-1], PicturesReady)
     return events[-1]
+
+
+@pytest.mark.parametrize("fuse", [False, True])
+@pytest.mark.parametrize("platform", ["cpu", "gpu"])  # where blocks' kernels are arrays of their own
+def test_loras_change_weights_that_wait_elsewhere_as_they_change_others(
+    platform: str, fuse: bool, loader: FluxModelLoader, checkpoint: Path, monkeypatch: pytest.MonkeyPatch, style: str
+) -> None:
+    loader.set_loras([use(style)], fuse=fuse)
+    expected = latents_of(loader)
+    loader.set_loras(())
+    monkeypatch.setattr(weights_of, "_platform", lambda devices: platform)
+    blocks = "host" if platform == "cpu" else "device"
+    waiting = Residency(encoders="host", modulations="host", blocks=blocks)
+    elsewhere = FluxModelLoader(checkpoint_dir=checkpoint, dtype="float32", residency=waiting)
+    elsewhere.set_loras([use(style)], fuse=fuse)
+    assert relative_error(latents_of(elsewhere), expected) < 1e-6
+    if not fuse:
+        elsewhere.settle(Residency())
+        assert relative_error(latents_of(elsewhere), expected) < 1e-6
 
 
 def test_a_request_with_loras_is_painted_and_remembers_their_hashes(

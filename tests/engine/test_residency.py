@@ -1,0 +1,110 @@
+"""Wherever weights lie while they are not used, every picture is the same to the last bit."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import jax
+import numpy as np
+import pytest
+
+from flux_engine import FluxModelLoader, run_diffuse_generation
+from flux_engine.models.apart import Apart, is_apart
+from flux_engine.residency import Residency
+from flux_engine.weights import checkpoint as weights
+from flux_engine.weights.checkpoint import HOST, named_leaves
+from flux_engine.weights.names import LeafPath
+from tests.engine.conftest import live_bytes
+
+pytestmark = pytest.mark.usefixtures("quick_compilation")
+STREAMED = Residency(encoders="host", modulations="host", blocks="host")
+NETWORKS = ("clip_text", "t5_text", "transformer", "vae")
+
+
+def painted(loader: FluxModelLoader, **options: Any) -> np.ndarray:
+    network = loader.prepare_conditioned_network("a hill", height=32, width=48, **options)
+    latents = run_diffuse_generation(conditioned_network=network, height=32, width=48, num_steps=3, seed=4)
+    return np.asarray(loader.decode_latents(latents))
+
+
+def on_host(loader: FluxModelLoader) -> dict[str, set[str]]:
+    """The modules of each network that is there that wait in the host's memory."""
+    waiting = {}
+    for name in filter(loader.is_loaded, NETWORKS):
+        leaves = named_leaves(loader.load(name)[1])  # type: ignore[arg-type]
+        waiting[name] = {path[1] for path, leaf in leaves.items() if leaf.sharding.memory_kind == HOST}
+    return waiting
+
+
+@pytest.fixture
+def apart(monkeypatch: pytest.MonkeyPatch) -> None:
+    """As on a GPU: the blocks' kernels are arrays of their own."""
+    monkeypatch.setattr(weights, "_platform", lambda devices: "gpu")
+
+
+@pytest.mark.parametrize("dtype", ["float32", "bfloat16"])
+def test_a_picture_is_the_same_wherever_its_weights_wait(checkpoint: Path, dtype: Any) -> None:
+    there = FluxModelLoader(checkpoint_dir=checkpoint, dtype=dtype)
+    expected = painted(there)
+    assert not any(on_host(there).values())
+
+    streamed = FluxModelLoader(checkpoint_dir=checkpoint, dtype=dtype, residency=STREAMED)
+    assert np.array_equal(painted(streamed), expected)
+    blocks = {"img_mod", "txt_mod", "attn", "img_mlp", "txt_mlp", "modulation", "linear1", "linear2"}
+    assert on_host(streamed)["transformer"] == {*blocks, "query_norm", "key_norm"}
+    assert on_host(streamed)["t5_text"] and on_host(streamed)["clip_text"] and not on_host(streamed)["vae"]
+
+
+@pytest.mark.usefixtures("no_garbage_collection")
+def test_weights_move_while_a_session_goes_on_and_leave_nothing_behind(checkpoint: Path) -> None:
+    loader = FluxModelLoader(checkpoint_dir=checkpoint, dtype="float32", residency=Residency(encoders="device"))
+    expected = painted(loader)
+    total, device = live_bytes(), loader.device_bytes
+
+    loader.settle(Residency(encoders="host", modulations="host"))
+    assert on_host(loader)["transformer"] == {"img_mod", "txt_mod", "modulation"}
+    assert loader.device_bytes < 0.9 * device
+    assert np.array_equal(painted(loader), expected)
+    loader.settle(Residency(encoders="device"))
+    assert loader.device_bytes == device
+    assert np.array_equal(painted(loader), expected)
+    assert live_bytes() == total
+
+    loader.settle(Residency(encoders="alone"))
+    assert not loader.is_loaded("t5_text") and loader.is_loaded("transformer")
+    loader.encode_prompts(["something else"])
+    assert not any(map(loader.is_loaded, NETWORKS))
+    assert np.array_equal(painted(loader), expected)
+
+
+@pytest.mark.usefixtures("apart")
+def test_blocks_that_are_arrays_of_their_own_paint_the_same_picture(
+    tiny_loader: FluxModelLoader, checkpoint: Path
+) -> None:
+    loader = FluxModelLoader(checkpoint_dir=checkpoint, dtype="float32")
+    difference = painted(loader) - painted(tiny_loader)
+    assert np.abs(difference).max() < 1e-5
+
+    def leaves_of() -> dict[LeafPath, Any]:
+        return named_leaves(loader.load("transformer")[1])
+
+    leaves = leaves_of()
+    assert {path[-1] for path, leaf in leaves.items() if is_apart(leaf)} == {"kernel"}
+    assert not is_apart(leaves["double_blocks", "img_mod", "kernel"])
+    loader.settle(STREAMED)
+    assert not any(map(is_apart, leaves_of().values()))
+    assert np.array_equal(painted(loader), painted(tiny_loader))
+    loader.settle(Residency())
+    assert sum(map(is_apart, named_leaves(loader.load("transformer")[1]).values())) == sum(
+        map(is_apart, leaves.values())
+    )
+
+
+def test_a_stack_apart_looks_like_an_array() -> None:
+    blocks = [jax.numpy.full((2, 3), place, jax.numpy.bfloat16) for place in range(4)]
+    stack = Apart(blocks)
+    assert (stack.shape, stack.dtype, len(stack)) == ((4, 2, 3), jax.numpy.bfloat16, 4)
+    assert stack[2] is blocks[2] and stack[...] is stack
+    assert np.array_equal(np.asarray(stack), np.stack(blocks))
+    assert jax.tree.leaves(stack) == blocks
