@@ -3,18 +3,20 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from functools import wraps
+from functools import partial, wraps
 from typing import Any
 
 import jax
 import jax.numpy as jnp
 from flax import nnx
 
+from flux_engine.models.apart import is_apart
+from flux_engine.models.layers import noting_programs
 from flux_engine.models.transformer import Modulations
 
 
-def _compiled(function: Callable[..., Any]) -> Callable[..., Any]:
-    """Jit with the network's structure fixed, and with products of float32 that are float32 on every device.
+def _exact(function: Callable[..., Any]) -> Callable[..., Any]:
+    """With products of float32 that are float32 on every device.
 
     By default an NVIDIA GPU multiplies float32 in TF32, with 10 bits for the fraction, and a TPU in bfloat16.
     """
@@ -24,7 +26,12 @@ def _compiled(function: Callable[..., Any]) -> Callable[..., Any]:
         with jax.default_matmul_precision("highest"):
             return function(*arguments)
 
-    return jax.jit(exact, static_argnums=0)
+    return exact
+
+
+def _compiled(function: Callable[..., Any]) -> Any:
+    """Jit with the network's structure fixed; its products are exact."""
+    return jax.jit(_exact(function), static_argnums=0)
 
 
 @_compiled
@@ -43,8 +50,7 @@ def modulations(
     return nnx.merge(graphdef, state).modulations(pooled, sigmas, jnp.broadcast_to(guidance, (B,)))
 
 
-@_compiled
-def velocity(
+def _velocity(
     graphdef: nnx.GraphDef,
     state: nnx.State,
     latents: jax.Array,
@@ -62,6 +68,30 @@ def velocity(
     texts = jnp.broadcast_to(text, (B, *text.shape[1:]))
     result = nnx.merge(graphdef, state).modulated(latents.reshape(B, height * width, C), texts, by, rope)
     return result.reshape(latents.shape).astype(jnp.float32)
+
+
+_velocity_by_blocks = _exact(_velocity)
+whole_velocity = _compiled(_velocity)
+
+
+def velocity(graphdef: nnx.GraphDef, state: nnx.State, *arguments: Any) -> jax.Array:
+    """The transformer's velocity, see `_velocity`: one program, or, where blocks are apart, one for each of them."""
+    result: jax.Array = (_velocity_by_blocks if is_in_parts(state) else whole_velocity)(graphdef, state, *arguments)
+    return result
+
+
+def is_in_parts(state: nnx.State) -> bool:
+    """Whether any of its stacks is apart."""
+    return any(map(is_apart, jax.tree.leaves(state, is_leaf=is_apart)))
+
+
+def lowered(function: Any, graphdef: nnx.GraphDef, state: nnx.State, *arguments: Any) -> list[jax.stages.Lowered]:
+    """The programs of any function here, from arrays or their shapes; of blocks that are apart, those of a block."""
+    if function is velocity and is_in_parts(state):
+        with noting_programs() as noted, jax.default_matmul_precision("highest"):
+            jax.eval_shape(partial(_velocity, graphdef), state, *arguments)
+            return [program.lower(*shapes) for program, shapes in noted.items()]
+    return [(whole_velocity if function is velocity else function).lower(graphdef, state, *arguments)]
 
 
 @_compiled

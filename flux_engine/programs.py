@@ -69,14 +69,16 @@ class Program(NamedTuple):
     network: tuple[nnx.GraphDef, nnx.State]
     arguments: tuple[Any, ...]
 
-    def compile(self) -> jax.stages.Compiled:
-        return self.function.lower(*self.network, *self.arguments).compile()
+    def compile(self) -> list[jax.stages.Compiled]:
+        """One program, or those of a block."""
+        return [it.compile() for it in compiled.lowered(self.function, *self.network, *self.arguments)]
 
     def working_bytes(self) -> int:
         """What it takes beside weights: inputs, results, and all in between at its peak, as XLA says."""
-        memory: Any = self.compile().memory_analysis()
         inputs = sum(math.prod(leaf.shape) * leaf.dtype.itemsize for leaf in jax.tree.leaves(self.arguments))
-        return inputs + memory.temp_size_in_bytes + memory.output_size_in_bytes
+        analyses: list[Any] = [program.memory_analysis() for program in self.compile()]
+        between = len(analyses) > 1  # one block's results are the next one's inputs
+        return inputs + max(it.temp_size_in_bytes + (1 + between) * it.output_size_in_bytes for it in analyses)
 
 
 def programs(configs: Configs, picture: Picture, residency: Residency, device: jax.Device) -> tuple[Program, ...]:

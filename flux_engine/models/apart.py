@@ -1,7 +1,8 @@
 """A stack of blocks' weights [N, ...] of which each block is an array of its own.
 
 A scan takes a block out of one array by copying it: on an H100, at 1024x1024 pixels, those copies were 9 % of a step.
-With arrays of their own the blocks are written out one after another, which is slower to compile.
+With arrays of their own, blocks are run one after another by a program of theirs. (All of them written out in a single
+program took 44 s to compile instead of 6, and were no faster.)
 """
 
 from __future__ import annotations

@@ -6,11 +6,15 @@ K head size, M mlp width, h w latent grid, C channels.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from contextvars import ContextVar
+from functools import lru_cache
 from typing import Any, TypeVar
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 from flax import nnx
 
 from flux_engine.models.apart import is_apart
@@ -36,34 +40,74 @@ def scan_blocks(
     step: Callable[..., Any],
     carry: Any,
     *beside: Any,
+    shared: tuple[Any, ...] = (),
     last: Callable[..., Any] | None = None,
 ) -> Any:
-    """Fold `carry` through stacked blocks, compiling `step(block, carry, *beside)` once whatever their number.
+    """Fold `carry` through stacked blocks, compiling `step(block, carry, *beside, *shared)` once for all of them.
 
-    Weights may lie in the host's memory: a block's own come to the device for its step.
+    Weights may lie in the host's memory: a block's own come to the device for its step. Where they are arrays of their
+    own (`Apart`), and this runs outside a compiled program, each step is a program, and one serves all blocks; `step`
+    and `last` are functions of a module then, not of a call.
 
     Args:
         beside: trees of arrays [N, ...], of which each step gets its block's own.
+        shared: what all of them get.
         last: takes the last step instead; its result may have another shape.
     """
     graphdef, state = nnx.split(blocks)
-    count = len(jax.tree.leaves(state, is_leaf=is_apart)[0])
+    leaves, tree = jax.tree.flatten(state, is_leaf=is_apart)
+    count = len(leaves[0])
     walked = count - (last is not None)
 
     def taken(by: Callable[..., Any], carry: Any, place: Any) -> Any:
-        own, others = jax.tree.map(lambda stack: _block(stack, place), (state, beside), is_leaf=is_apart)
-        return by(nnx.merge(graphdef, to_device(own)), carry, *others)
+        own, others = jax.tree.map(lambda stack: _at(stack, place), (state, beside))
+        return by(nnx.merge(graphdef, to_device(own)), carry, *others, *shared)
 
-    if any(map(is_apart, jax.tree.leaves(state, is_leaf=is_apart))):
+    def run(by: Callable[..., Any], carry: Any, place: int) -> Any:
+        own = [leaf[place] if is_apart(leaf) else leaf for leaf in leaves]
+        program = _program(by, graphdef, tree, tuple(map(is_apart, leaves)))
+        arguments = (own, carry, beside, shared, np.int32(place))
+        if (noted := _noted.get()) is not None:
+            noted[program] = jax.tree.map(lambda array: jax.ShapeDtypeStruct(array.shape, array.dtype), arguments)
+        return program(*arguments)
+
+    if any(map(is_apart, leaves)):
         for place in range(walked):
-            carry = taken(step, carry, place)
-    else:  # by number, not by slices: of all but the last, XLA would make a copy
-        carry = jax.lax.fori_loop(0, walked, lambda place, carry: taken(step, carry, place), carry)
+            carry = run(step, carry, place)
+        return carry if last is None else run(last, carry, walked)
+    # By number, not by slices: of all blocks but the last, XLA would make a copy.
+    carry = jax.lax.fori_loop(0, walked, lambda place, carry: taken(step, carry, place), carry)
     return carry if last is None else taken(last, carry, walked)
 
 
-def _block(stack: Any, place: Any) -> Any:
-    return stack[place] if is_apart(stack) else jax.lax.dynamic_index_in_dim(stack, place, keepdims=False)
+_noted: ContextVar[dict[Any, Any] | None] = ContextVar("_noted", default=None)
+
+
+@contextmanager
+def noting_programs() -> Iterator[dict[Any, Any]]:
+    """The programs of single blocks that are run, or traced, until it ends, with the shapes of their arguments."""
+    noted: dict[Any, Any] = {}
+    token = _noted.set(noted)
+    try:
+        yield noted
+    finally:
+        _noted.reset(token)
+
+
+@lru_cache(maxsize=32)
+def _program(by: Callable[..., Any], graphdef: Any, tree: Any, apart: tuple[bool, ...]) -> Any:
+    """One block's step."""
+
+    def run(leaves: list[Any], carry: Any, beside: Any, shared: tuple[Any, ...], place: jax.Array) -> Any:
+        own = [leaf if alone else _at(leaf, place) for leaf, alone in zip(leaves, apart, strict=True)]
+        block = nnx.merge(graphdef, jax.tree.unflatten(tree, own))
+        return by(block, carry, *jax.tree.map(lambda stack: _at(stack, place), beside), *shared)
+
+    return jax.jit(run)
+
+
+def _at(stack: jax.Array, place: Any) -> jax.Array:
+    return jax.lax.dynamic_index_in_dim(stack, place, keepdims=False)
 
 
 def map_blocks(blocks: Block, function: Callable[[Block], Any]) -> Any:

@@ -148,19 +148,9 @@ class FluxTransformer2D(nnx.Module):
         """
         img, txt = self.img_in(img.astype(self.dtype)), self.txt_in(txt.astype(self.dtype))
 
-        def double(block: DoubleBlock, streams: Streams, img_by: jax.Array, txt_by: jax.Array) -> Streams:
-            return block(*streams, img_by, txt_by, rope)
-
-        img, txt = scan_blocks(self.double_blocks, double, (img, txt), by.img, by.txt)
+        img, txt = scan_blocks(self.double_blocks, _double, (img, txt), by.img, by.txt, shared=(rope,))
         x = jnp.concatenate([txt, img], axis=1)
-        text_length = txt.shape[1]
-        img = scan_blocks(
-            self.single_blocks,
-            lambda block, x, by: block(x, by, rope),
-            x,
-            by.single,
-            last=lambda block, x, by: block(x, by, rope, start=text_length),  # of the text no more is asked
-        )
+        img = scan_blocks(self.single_blocks, _single, x, by.single, shared=(rope, txt), last=_image_only)
         return self.final_layer(img, by.final)
 
     def conditioning(self, pooled: jax.Array, timesteps: jax.Array, guidance: jax.Array | None = None) -> jax.Array:
@@ -171,6 +161,19 @@ class FluxTransformer2D(nnx.Module):
                 raise ValueError("guidance is None; expected [B] scales for a model with a guidance embedding")
             vec = vec + self.guidance_in(timestep_embedding(guidance).astype(self.dtype))
         return vec + self.vector_in(pooled.astype(self.dtype))
+
+
+def _double(block: DoubleBlock, streams: Streams, img_by: jax.Array, txt_by: jax.Array, rope: Rope) -> Streams:
+    return block(*streams, img_by, txt_by, rope)
+
+
+def _single(block: SingleBlock, x: jax.Array, by: jax.Array, rope: Rope, txt: jax.Array) -> jax.Array:
+    return block(x, by, rope)
+
+
+def _image_only(block: SingleBlock, x: jax.Array, by: jax.Array, rope: Rope, txt: jax.Array) -> jax.Array:
+    """Of the text no more is asked; how long it was, it says itself."""
+    return block(x, by, rope, start=txt.shape[1])
 
 
 class MLPEmbedder(nnx.Module):

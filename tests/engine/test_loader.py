@@ -34,7 +34,7 @@ from tests.tiny_checkpoint import CLIP, T5, TRANSFORMER, VAE
 COMPILED = (
     compiled.encode_text,
     compiled.modulations,
-    compiled.velocity,
+    compiled.whole_velocity,
     compiled.encode_images,
     compiled.decode_latents,
 )
@@ -182,14 +182,14 @@ def test_an_empty_prompt_is_a_prompt(tiny_loader: FluxModelLoader) -> None:
 
 
 def test_another_size_compiles_the_transformer_once_for_all_steps(tiny_loader: FluxModelLoader) -> None:
-    before = compiled.velocity._cache_size()
+    before = compiled.whole_velocity._cache_size()
     network = tiny_loader.prepare_conditioned_network("a hill", height=64, width=16)
     for noise in ("jax", "torch"):
         latents = run_diffuse_generation(
             conditioned_network=network, height=64, width=16, num_steps=3, seed=0, noise=noise
         )
         assert latents.shape == (1, 4, 1, CHANNELS)
-    assert compiled.velocity._cache_size() == before + 1
+    assert compiled.whole_velocity._cache_size() == before + 1
 
 
 def test_images_become_the_latents_that_the_autoencoder_makes(tiny_loader: FluxModelLoader) -> None:

@@ -148,18 +148,18 @@ def test_another_strength_reads_nothing_and_compiles_nothing(
     loader.set_loras([use(file) for file in copies])
     first = latents_of(loader)
     kept = {id(array) for array in weights(loader) if array.size > 2 * D}
-    traced = compiled.velocity._cache_size()
+    traced = compiled.whole_velocity._cache_size()
     for file in copies:
         unreadable(file)
 
     assert loader.set_loras([use(copies[0], 0.25), use(copies[1], -3)]) == ()
     changed = latents_of(loader)
     assert {id(array) for array in weights(loader) if array.size > 2 * D} == kept
-    assert compiled.velocity._cache_size() == traced
+    assert compiled.whole_velocity._cache_size() == traced
     assert relative_error(changed, first) > 0.01
     loader.set_loras([use(file) for file in copies])
     assert np.array_equal(latents_of(loader), first)
-    assert compiled.velocity._cache_size() == traced
+    assert compiled.whole_velocity._cache_size() == traced
 
 
 def test_a_lora_that_stays_is_not_read_again_when_another_comes_or_goes(

@@ -37,12 +37,6 @@ def on_host(loader: FluxModelLoader) -> dict[str, set[str]]:
     return waiting
 
 
-@pytest.fixture
-def apart(monkeypatch: pytest.MonkeyPatch) -> None:
-    """As on a GPU: the blocks' kernels are arrays of their own."""
-    monkeypatch.setattr(weights, "_platform", lambda devices: "gpu")
-
-
 @pytest.mark.parametrize("dtype", ["float32", "bfloat16"])
 def test_a_picture_is_the_same_wherever_its_weights_wait(checkpoint: Path, dtype: Any) -> None:
     there = FluxModelLoader(checkpoint_dir=checkpoint, dtype=dtype)
@@ -78,13 +72,13 @@ def test_weights_move_while_a_session_goes_on_and_leave_nothing_behind(checkpoin
     assert np.array_equal(painted(loader), expected)
 
 
-@pytest.mark.usefixtures("apart")
 def test_blocks_that_are_arrays_of_their_own_paint_the_same_picture(
-    tiny_loader: FluxModelLoader, checkpoint: Path
+    tiny_loader: FluxModelLoader, checkpoint: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    expected = painted(tiny_loader)
+    monkeypatch.setattr(weights, "_platform", lambda devices: "gpu")
     loader = FluxModelLoader(checkpoint_dir=checkpoint, dtype="float32")
-    difference = painted(loader) - painted(tiny_loader)
-    assert np.abs(difference).max() < 1e-5
+    assert np.abs(painted(loader) - expected).max() < 1e-5
 
     def leaves_of() -> dict[LeafPath, Any]:
         return named_leaves(loader.load("transformer")[1])
@@ -94,7 +88,7 @@ def test_blocks_that_are_arrays_of_their_own_paint_the_same_picture(
     assert not is_apart(leaves["double_blocks", "img_mod", "kernel"])
     loader.settle(STREAMED)
     assert not any(map(is_apart, leaves_of().values()))
-    assert np.array_equal(painted(loader), painted(tiny_loader))
+    assert np.array_equal(painted(loader), expected)
     loader.settle(Residency())
     assert sum(map(is_apart, named_leaves(loader.load("transformer")[1]).values())) == sum(
         map(is_apart, leaves.values())
