@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any
 from flux_engine.arguments import DONE
 from flux_engine.bench_sizes import MODELS
 from flux_engine.display import Stdout, say, status_of
+from flux_engine.host_memory import allow_most_of_the_device
 from flux_engine.request import check_choice, check_sampling
 
 if TYPE_CHECKING:
@@ -51,6 +52,7 @@ def _in_a_process_of_its_own(model: str, dtype: str, sizes: Mapping[str, Any]) -
 
 
 def _measured(model: str, dtype: Any, sizes: Mapping[str, Any]) -> Measured:
+    allow_most_of_the_device()
     from flux_engine.bench import measure
     from flux_engine.compile_cache import keep_compiled
 

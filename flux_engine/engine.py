@@ -17,6 +17,7 @@ from flux_engine.compile_cache import keep_compiled
 from flux_engine.configs import Component
 from flux_engine.errors import NumericalError
 from flux_engine.generation import FluxConditionedNetwork, denoising_states
+from flux_engine.host_memory import allow_most_of_the_device
 from flux_engine.loader import FluxModelLoader
 from flux_engine.precision import resolve_dtype
 from flux_engine.preview import latent_rgb
@@ -54,6 +55,7 @@ class Engine:
     """
 
     def __init__(self, *, verbose: bool = False) -> None:
+        allow_most_of_the_device()
         keep_compiled()
         self._verbose = verbose
         self._loader: FluxModelLoader | None = None

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 from flux_engine.arguments import DONE, FAILED
 from flux_engine.bench_sizes import MODELS
 from flux_engine.display import Stdout, status_of
+from flux_engine.host_memory import allow_most_of_the_device
 from flux_engine.request import check_sampling
 
 if TYPE_CHECKING:
@@ -42,6 +43,7 @@ def plan(
 
     def work() -> int:
         check_sampling(1, 0, batch_size, None)
+        allow_most_of_the_device()
         import jax
 
         from flux_engine import planning
