@@ -23,7 +23,7 @@ from flux_engine.request import (
     StageStarted,
     StepDone,
 )
-from flux_tui.__main__ import run_app
+from flux_tui.opening import run_app
 
 SIDE_PX = 128
 STEP_S = 0.2

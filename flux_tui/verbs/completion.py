@@ -37,7 +37,7 @@ def run(arguments: argparse.Namespace) -> int:
     """Print the script; the exit status."""
     import shtab
 
-    from flux_tui.__main__ import parser
+    from flux_tui.command_line import parser
 
     top = parser()
     kinds = {"DIR": shtab.DIRECTORY, "FILE": shtab.FILE, "PICTURE": shtab.FILE}

@@ -13,7 +13,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 from flux_engine.request import Event, GenerationRequest, LoadingProgress
-from flux_tui import __main__
+from flux_tui import command_line, opening
 from flux_tui.launch import launch_from
 from tests.tui.fakes import FakeEngine
 
@@ -33,6 +33,6 @@ class NoisyEngine(FakeEngine):
 
 
 if __name__ == "__main__":
-    __main__.STOP_S = 0.2
-    arguments = __main__.parser().parse_args(sys.argv[2:])
-    sys.exit(__main__.run_app(Path(sys.argv[1]), make_engine=NoisyEngine, launch=launch_from(arguments)))
+    opening.STOP_S = 0.2
+    arguments = command_line.parser().parse_args(sys.argv[2:])
+    sys.exit(opening.run_app(Path(sys.argv[1]), make_engine=NoisyEngine, launch=launch_from(arguments)))

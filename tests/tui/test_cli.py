@@ -18,7 +18,7 @@ from flux_engine import cli
 from flux_engine.arguments import add_prompt, add_request_arguments, request_from
 from flux_engine.errors import CheckpointNotFound
 from flux_engine.request import DEMO_DEFAULTS, FLUX_DEFAULTS, Event, GenerationRequest, StageStarted
-from flux_tui import __main__ as tui_main
+from flux_tui import command_line as tui_main
 from flux_tui.metadata import read_record
 from tests.tui.fakes import FakeEngine, fill_up_after
 

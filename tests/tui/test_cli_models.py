@@ -15,7 +15,7 @@ from flux_engine import cli
 from flux_engine.errors import CheckpointNotFound, FluxError
 from flux_engine.request import FLUX_DEFAULTS
 from flux_engine.weights.hub import download
-from flux_tui import __main__ as tui_main
+from flux_tui import command_line as tui_main
 from flux_tui.metadata import read_record
 from tests.tui.fakes import FakeEngine
 

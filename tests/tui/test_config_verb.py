@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from flux_tui import __main__ as tui_main
+from flux_tui import command_line as tui_main
 from flux_tui.config import Config, load_config
 from flux_tui.verbs import config
 

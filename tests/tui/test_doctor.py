@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from flux_tui import __main__ as tui_main
+from flux_tui import command_line as tui_main
 from flux_tui.verbs import checks
 from flux_tui.verbs.checks import Row
 from tests.tui.terminal import Terminal

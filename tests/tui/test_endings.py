@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import os
 import signal
+import subprocess
+import sys
 import threading
 from pathlib import Path
 
@@ -15,7 +17,7 @@ from tests.tui.terminal import Terminal
 ROOT = Path(__file__).parents[2]
 ASKING = """
 import sys
-from flux_tui.__main__ import main
+from flux_tui.command_line import main
 from flux_tui.terminal import probe
 from flux_tui.verbs import checks
 checks.JAX_CODE = "print('[]')"
@@ -42,6 +44,38 @@ def test_an_interrupt_from_elsewhere_ends_the_app_with_its_status(tmp_path: Path
         os.kill(terminal.process.pid, signal.SIGINT)
         assert terminal.end() == 130
         assert terminal.echoes and b"\x1b[?1049l" in terminal.raw and "Traceback" not in terminal.text()
+
+
+INTERRUPTED_AT = """
+import os, signal, sys
+class Impatient:
+    def find_spec(self, name, *_):
+        if name == {0!r}:
+            os.kill(os.getpid(), signal.SIGINT)
+sys.meta_path.insert(0, Impatient())
+"""
+STARTS = [[sys.executable, "-m", "flux_tui"]]
+if (PROGRAM := Path(sys.executable).parent / "flux-tui").exists():
+    STARTS.append([str(PROGRAM)])
+
+
+@pytest.mark.parametrize("program", STARTS)
+@pytest.mark.parametrize(
+    ("module", "status", "words"),
+    [
+        ("argparse", -signal.SIGINT, ""),
+        ("flux_tui.command_line", -signal.SIGINT, ""),
+        ("flux_tui.terminal.probe", -signal.SIGINT, ""),
+        ("importlib.metadata", 130, "error: interrupted\n"),  # which asks for the version
+    ],
+)
+def test_an_interrupt_before_there_is_anything_to_see_gives_no_traceback(
+    tmp_path: Path, program: list[str], module: str, status: int, words: str
+) -> None:
+    (tmp_path / "sitecustomize.py").write_text(INTERRUPTED_AT.format(module))  # Python imports it at every start
+    environment = {**os.environ, "PYTHONPATH": f"{tmp_path}:{ROOT}"}
+    done = subprocess.run([*program, "--version"], env=environment, capture_output=True, text=True, timeout=60)
+    assert (done.returncode, done.stdout, done.stderr) == (status, "", words)
 
 
 def test_a_signal_that_is_ignored_stays_so_and_the_others_are_as_before() -> None:

@@ -16,7 +16,7 @@ import pytest
 from flux_engine import cli
 from flux_engine.errors import CheckpointNotFound
 from flux_engine.request import FLUX_DEFAULTS, MAX_SEED, LoraUse
-from flux_tui import __main__ as tui_main
+from flux_tui import command_line as tui_main
 from flux_tui import paths
 from flux_tui.metadata import read_record
 from tests.tui.fakes import FakeEngine

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from flux_tui import __main__ as tui_main
+from flux_tui import command_line as tui_main
 from tests.tui.terminal import Terminal
 
 ROOT = Path(__file__).parents[2]

@@ -46,13 +46,13 @@ def test_a_terminal_that_is_unplugged_ends_the_app_even_where_sighup_is_ignored(
 IGNORING_SIGHUP = """
 import signal, sys
 from pathlib import Path
-from flux_tui import __main__
+from flux_tui import opening
 from tests.tui.fake_app import NoisyEngine
 import flux_tui.app
 flux_tui.app.END_SIGNALS = ()
 signal.signal(signal.SIGHUP, signal.SIG_IGN)
-__main__.STOP_S = 0.2
-sys.exit(__main__.run_app(Path(sys.argv[1]), make_engine=NoisyEngine))
+opening.STOP_S = 0.2
+sys.exit(opening.run_app(Path(sys.argv[1]), make_engine=NoisyEngine))
 """
 
 
@@ -90,7 +90,7 @@ def test_whatever_waits_for_a_terminal_that_takes_nothing_a_signal_ends_the_app(
 TALKATIVE = """
 import sys
 from pathlib import Path
-from flux_tui import __main__
+from flux_tui import opening
 from flux_tui.app import FluxApp
 from tests.tui.fakes import FakeEngine
 def say_much(app):
@@ -98,7 +98,7 @@ def say_much(app):
         app.write_escape("x")
     Path(sys.argv[1], "said").touch()
 FluxApp.action_help = say_much
-sys.exit(__main__.run_app(Path(sys.argv[1], "gallery"), make_engine=FakeEngine))
+sys.exit(opening.run_app(Path(sys.argv[1], "gallery"), make_engine=FakeEngine))
 """
 
 
@@ -121,11 +121,11 @@ QUICK_TO_NOTICE = """
 import sys
 from pathlib import Path
 import flux_tui.app
-from flux_tui import __main__
+from flux_tui import opening
 from flux_tui.terminal import output
 from tests.tui.fake_app import NoisyEngine
 flux_tui.app.LOOK_S = output.STALLED_S = 0.05
-sys.exit(__main__.run_app(Path(sys.argv[1]), make_engine=NoisyEngine))
+sys.exit(opening.run_app(Path(sys.argv[1]), make_engine=NoisyEngine))
 """
 
 

@@ -11,7 +11,8 @@ from typing import Any
 import pytest
 
 from flux_engine.request import LoraUse
-from flux_tui import __main__ as tui_main
+from flux_tui import command_line as tui_main
+from flux_tui import opening
 from flux_tui.launch import Launch
 from tests.tui.terminal import Terminal
 from tests.tui.test_walls import ARRAYS, PICTURES, SCREEN, modules_after
@@ -137,9 +138,9 @@ def test_ascii_needs_no_utf8(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, sa
         monkeypatch.setattr(sys, name, Latin())
     config = tmp_path / "config.toml"
     config.write_text("[app]\nascii = true\n" if said_in == "config" else "")
-    assert tui_main._unfit_terminal(Launch(ascii=said_in == "flag" or None, config=config)) == ""
-    assert "--ascii" in tui_main._unfit_terminal(Launch(ascii=None, config=tmp_path / "none.toml"))
-    assert "--ascii" in tui_main._unfit_terminal(Launch(ascii=False, config=config))
+    assert opening._unfit_terminal(Launch(ascii=said_in == "flag" or None, config=config)) == ""
+    assert "--ascii" in opening._unfit_terminal(Launch(ascii=None, config=tmp_path / "none.toml"))
+    assert "--ascii" in opening._unfit_terminal(Launch(ascii=False, config=config))
 
 
 def test_an_interrupted_verb_is_one_line(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:

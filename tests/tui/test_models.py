@@ -8,7 +8,7 @@ import pytest
 
 from flux_engine.errors import FluxError, RequestError
 from flux_engine.loader import DEMO_CHECKPOINT
-from flux_tui import __main__ as program
+from flux_tui import command_line as program
 from flux_tui import paths
 from flux_tui.__main__ import main
 from flux_tui.gallery import Gallery

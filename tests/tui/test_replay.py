@@ -16,7 +16,7 @@ from flux_engine import cli
 from flux_engine.errors import CheckpointNotFound
 from flux_engine.png import PictureRecord, encode_png, installed_versions
 from flux_engine.request import Event, GenerationRequest, PicturesReady, RGBImage
-from flux_tui import __main__ as tui_main
+from flux_tui import command_line as tui_main
 from flux_tui.metadata import read_record
 from flux_tui.verbs.replay import difference
 from tests.tui.fakes import FakeEngine, gradient

@@ -122,10 +122,10 @@ def test_a_thread_that_hangs_on_a_dead_folder_does_not_keep_the_app(tmp_path: Pa
 HANGING = """
 import sys, threading
 from pathlib import Path
-from flux_tui import __main__
+from flux_tui import opening
 from flux_tui.app import FluxApp
 FluxApp.on_ready = lambda self: self.run_worker(threading.Event().wait, thread=True)
-sys.exit(__main__.run_app(Path(sys.argv[1])))
+sys.exit(opening.run_app(Path(sys.argv[1])))
 """
 
 
