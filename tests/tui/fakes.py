@@ -30,10 +30,12 @@ def gradient(width: int, height: int, hue: float = 0.6) -> RGBImage:
     """A picture nobody has to look at: bright above, dark below, with a sun."""
     data = bytearray()
     for y in range(height):
-        for x in range(width):
-            sun = (x / width - 0.7) ** 2 + (y / height - 0.35) ** 2 < 0.01
-            shade = colorsys.hsv_to_rgb(hue + 0.3 * y / height, 0.6, 1.0 - 0.7 * y / height)
-            data += bytes(255 if sun else int(255 * channel) for channel in shade)
+        shade = colorsys.hsv_to_rgb(hue + 0.3 * y / height, 0.6, 1.0 - 0.7 * y / height)
+        row = bytearray(bytes(int(255 * channel) for channel in shade) * width)  # a row has one colour, but for the sun
+        for x in range(int(0.59 * width), min(width, int(0.81 * width) + 1)):
+            if (x / width - 0.7) ** 2 + (y / height - 0.35) ** 2 < 0.01:
+                row[3 * x : 3 * x + 3] = b"\xff\xff\xff"
+        data += row
     return RGBImage(width, height, bytes(data))
 
 
