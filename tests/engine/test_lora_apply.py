@@ -12,12 +12,10 @@ import numpy as np
 import pytest
 from flax import nnx
 
-from flux_engine.weights.lora_apply import attach, place
+from flux_engine.weights.lora_apply import Placed, attach, place
 from flux_engine.weights.lora_fuse import fuse
 from tests.hand_made_loras import Changes, changed_by_hand, dense, everywhere, kronecker, low_rank, of_kernel, of_vector
 from tests.tiny import CLIPS, T5S, TRANSFORMERS, draw, relative_error, tiny_network
-
-pytestmark = pytest.mark.usefixtures("quick_compilation")
 
 CASE = TRANSFORMERS["guided, batch of 3, 3x5 tokens"]
 ARGUMENTS = CASE.arguments("loras")
@@ -36,9 +34,13 @@ def output(network: Any, arguments: Any = ARGUMENTS) -> np.ndarray:
         return np.asarray(compiled(*nnx.split(network), arguments), np.float32)
 
 
+def copied(network: Any) -> Any:
+    return nnx.merge(nnx.graphdef(network), jax.tree.map(jnp.copy, nnx.state(network)), copy=True)
+
+
 def with_loras(network: Any, loras: Sequence[tuple[Changes, float]], how: str = "beside") -> Any:
     """A copy that has them; the network itself stays as it is."""
-    changed = nnx.merge(nnx.graphdef(network), jax.tree.map(jnp.copy, nnx.state(network)), copy=True)
+    changed = copied(network)
     if how == "fused":
         fuse(changed, [(*changes, strength) for changes, strength in loras])
     else:
@@ -118,10 +120,32 @@ CHANGES: dict[str, Changes] = {
 }
 
 
-@pytest.mark.parametrize("how", BOTH)
+ALONE = ("low rank, in one block", "Kronecker", "DoRA of both kinds in two blocks")
+
+
+@pytest.fixture(scope="module")
+def placed(transformer: Any) -> dict[str, Placed]:
+    return {name: place(transformer, *changes) for name, changes in CHANGES.items()}
+
+
 @pytest.mark.parametrize("name", CHANGES)
-def test_a_lora_is_a_change_of_the_weights(name: str, how: str, transformer: Any) -> None:
-    holds(transformer, [(CHANGES[name], 0.8)], how)
+def test_a_lora_is_a_change_of_the_weights(name: str, transformer: Any, placed: dict[str, Placed]) -> None:
+    """The others are there, with a strength of 0, so that one program does for all."""
+    changed = copied(transformer)
+    attach(changed, [(lora, 0.8 if other == name else 0.0) for other, lora in placed.items()])
+    got = output(changed)
+    assert relative_error(got, output(changed_by_hand(transformer, [(CHANGES[name], 0.8)]))) < 1e-5
+    assert relative_error(got, output(transformer)) > 1e-3
+
+
+@pytest.mark.parametrize("name", ALONE)
+def test_a_lora_needs_no_other_beside_it(name: str, transformer: Any) -> None:
+    holds(transformer, [(CHANGES[name], 0.8)], "beside")
+
+
+@pytest.mark.parametrize("name", CHANGES)
+def test_a_fused_lora_is_a_change_of_the_weights(name: str, transformer: Any) -> None:
+    holds(transformer, [(CHANGES[name], 0.8)], "fused")
 
 
 @pytest.mark.parametrize("how", BOTH)
@@ -140,7 +164,7 @@ def test_every_kernel_of_the_text_encoders_takes_one(how: str) -> None:
 
 
 def test_at_strength_0_nothing_changes_at_all(transformer: Any) -> None:
-    loras = [(everywhere(transformer, "x"), 0.0), *((changes, 0.0) for changes in CHANGES.values())]
+    loras = [*((changes, 0.0) for changes in CHANGES.values()), (everywhere(transformer, "x"), 0.0)]
     plain = output(transformer)
     for how in BOTH:
         assert np.array_equal(output(with_loras(transformer, loras, how)), plain)
