@@ -7,6 +7,9 @@ from pathlib import Path
 import pytest
 
 from flux_tui.gallery import Gallery
+from tests.tui import settling
+
+settling.install()
 
 FOREIGN = (
     *("XDG_CONFIG_HOME", "XDG_STATE_HOME", "XDG_CACHE_HOME", "XDG_PICTURES_DIR", "FLUX_TUI_GALLERY", "FLUX_TUI_CONFIG"),
