@@ -26,8 +26,9 @@ ADD = "jax.jit(lambda x: x + 1)(1.0)"
 
 def start(home: Path, work: str = ADD, **variables: str) -> tuple[int, int]:
     """Hits and misses of a program that has an engine, and does some work."""
-    own = {name: value for name, value in os.environ.items() if not name.startswith(("JAX_COMPILATION", "XDG_"))}
-    environment = {**own, "HOME": str(home), **variables}
+    tests = ("JAX_COMPILATION", "JAX_PERSISTENT", "XDG_")
+    own = {name: value for name, value in os.environ.items() if not name.startswith(tests)}
+    environment = {**own, "HOME": str(home), "JAX_DISABLE_MOST_OPTIMIZATIONS": "true", **variables}
     done = subprocess.run(
         [sys.executable, "-c", COUNT % work], env=environment, capture_output=True, text=True, check=True
     )
@@ -40,9 +41,11 @@ def test_a_second_start_compiles_nothing(tmp_path: Path) -> None:
     _, compiled = start(tmp_path, PAINT)
     found, anew = start(tmp_path, PAINT)
     assert compiled >= found > 5 and anew == 0
-    for entry in (tmp_path / ".cache" / "flux-tui" / "compiled").glob("*-cache"):  # a process that was killed
-        entry.write_bytes(entry.read_bytes()[:10])
-    assert start(tmp_path, PAINT) == (0, found)
+    *_, largest = sorted(
+        (tmp_path / ".cache" / "flux-tui" / "compiled").glob("*-cache"), key=lambda it: it.stat().st_size
+    )
+    largest.write_bytes(largest.read_bytes()[:10])  # a process that was killed
+    assert start(tmp_path, PAINT) == (found - 1, 1)
 
 
 @pytest.mark.parametrize("variables", [{"JAX_ENABLE_COMPILATION_CACHE": "false"}, {"XDG_CACHE_HOME": "/proc/none"}])
