@@ -12,6 +12,7 @@ from flax import nnx
 
 from flux_engine.models.apart import is_apart
 from flux_engine.models.layers import noting_programs
+from flux_engine.models.step_cache import StepCache
 from flux_engine.models.transformer import Modulations
 
 
@@ -29,9 +30,12 @@ def _exact(function: Callable[..., Any]) -> Callable[..., Any]:
     return exact
 
 
-def _compiled(function: Callable[..., Any]) -> Any:
-    """Jit with the network's structure fixed; its products are exact."""
-    return jax.jit(_exact(function), static_argnums=0)
+def _compiled(function: Callable[..., Any], donated: tuple[str, ...] = ()) -> Any:
+    """Jit with the network's structure fixed; its products are exact.
+
+    Arguments that are `donated` are used up: what is returned takes their place in the memory.
+    """
+    return jax.jit(_exact(function), static_argnums=0, donate_argnames=donated)
 
 
 @_compiled
@@ -63,20 +67,53 @@ def _velocity(
 
     Text and modulations are the whole batch's.
     """
-    B, height, width, C = latents.shape
-    by = Modulations(*(jax.lax.dynamic_slice_in_dim(part, row, 1, axis=-2) for part in rows))
-    texts = jnp.broadcast_to(text, (B, *text.shape[1:]))
-    result = nnx.merge(graphdef, state).modulated(latents.reshape(B, height * width, C), texts, by, rope)
+    result = nnx.merge(graphdef, state).modulated(*_tokens(latents, text), _taken(rows, row), rope)
     return result.reshape(latents.shape).astype(jnp.float32)
 
 
-_velocity_by_blocks = _exact(_velocity)
-whole_velocity = _compiled(_velocity)
+def _cached_velocity(
+    graphdef: nnx.GraphDef,
+    state: nnx.State,
+    latents: jax.Array,
+    rows: Modulations,
+    row: jax.Array,
+    text: jax.Array,
+    rope: tuple[jax.Array, jax.Array],
+    cache: StepCache,
+    budget: jax.Array,
+) -> tuple[jax.Array, StepCache]:
+    """The same within an error budget, and the cache for the next velocity; see `flux_engine.models.step_cache`."""
+    transformer = nnx.merge(graphdef, state)
+    result, cache = transformer.modulated_within(budget, cache, *_tokens(latents, text), _taken(rows, row), rope)
+    return result.reshape(latents.shape).astype(jnp.float32), cache
+
+
+def _tokens(latents: jax.Array, text: jax.Array) -> tuple[jax.Array, jax.Array]:
+    """Latents [B, L, C], and the text for each of them."""
+    B, rows, columns, C = latents.shape
+    return latents.reshape(B, rows * columns, C), jnp.broadcast_to(text, (B, *text.shape[1:]))
+
+
+def _taken(rows: Modulations, row: jax.Array) -> Modulations:
+    return Modulations(*(jax.lax.dynamic_slice_in_dim(part, row, 1, axis=-2) for part in rows))
+
+
+_velocity_by_blocks, _cached_velocity_by_blocks = _exact(_velocity), _exact(_cached_velocity)
+whole_velocity, whole_cached_velocity = _compiled(_velocity), _compiled(_cached_velocity, donated=("cache",))
 
 
 def velocity(graphdef: nnx.GraphDef, state: nnx.State, *arguments: Any) -> jax.Array:
     """The transformer's velocity, see `_velocity`: one program, or, where blocks are apart, one for each of them."""
     result: jax.Array = (_velocity_by_blocks if is_in_parts(state) else whole_velocity)(graphdef, state, *arguments)
+    return result
+
+
+def cached_velocity(graphdef: nnx.GraphDef, state: nnx.State, *arguments: Any) -> tuple[jax.Array, StepCache]:
+    """The same of `_cached_velocity`."""
+    by_blocks = is_in_parts(state)
+    result: tuple[jax.Array, StepCache] = (_cached_velocity_by_blocks if by_blocks else whole_cached_velocity)(
+        graphdef, state, *arguments
+    )
     return result
 
 

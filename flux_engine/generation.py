@@ -36,6 +36,7 @@ class FluxConditionedNetwork:
         shifts_with_size: whether this model's schedule follows the size (FLUX.1-dev) or not (schnell).
         warnings: what a person should know about the prompt.
         prepare: told at which sigmas a run will ask for velocities, before it begins.
+        reused: how many velocities of the latest run came out of a step cache.
     """
 
     network_fn: Velocity
@@ -47,6 +48,7 @@ class FluxConditionedNetwork:
     shifts_with_size: bool
     warnings: tuple[str, ...] = ()
     prepare: Callable[[Sequence[np.float32]], None] = lambda sigmas: None
+    reused: Callable[[], int] = lambda: 0
 
 
 def run_diffuse_generation(

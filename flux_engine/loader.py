@@ -31,7 +31,7 @@ from flux_engine.precision import resolve_dtype
 from flux_engine.preview import fit_to_colour_fields, load_factors
 from flux_engine.prompt_cache import PromptCache
 from flux_engine.prompt_velocity import PromptVelocity
-from flux_engine.request import DType, LoraUse, check_choice, check_guidance, check_prompts
+from flux_engine.request import DType, LoraUse, check_choice, check_guidance, check_prompts, check_step_cache
 from flux_engine.residency import Residency
 from flux_engine.sampling.denoiser import classifier_free
 from flux_engine.sampling.latents import PATCH, pack, token_grid, unpack
@@ -107,6 +107,7 @@ class FluxModelLoader:
         height: int = 1024,
         width: int = 1024,
         true_cfg_scale: float = 1.0,
+        step_cache: float = 0.0,
     ) -> FluxConditionedNetwork:
         """Encode the prompt and bind it to the transformer.
 
@@ -116,13 +117,18 @@ class FluxModelLoader:
                 effect, and a warning says so.
             guidance_scale: the embedded guidance; models without a guidance embedding ignore it.
             height, width: pixels, multiples of 16.
+            step_cache: the error budget within which velocities reuse work of earlier ones, 0 for none, else about 0.1;
+                see `flux_engine.models.step_cache`. A run then depends on where it began: one that is taken up in the
+                middle computes its first velocity in full.
 
         Raises:
-            RequestError: a size is no multiple of 16, a scale guides nowhere, or a prompt is no text.
+            RequestError: a size is no multiple of 16, a scale guides nowhere, a budget is below 0, or a prompt is no
+                text.
             CheckpointError: weights cannot be read.
         """
         check_prompts(prompt, negative_prompt)
         check_guidance(guidance_scale, true_cfg_scale)
+        check_step_cache(step_cache)
         rows, columns = token_grid(height, width, self.vae_config.downsampling)
         negated = negative_prompt is not None and true_cfg_scale > 1
         texts = [prompt] if negative_prompt is None or not negated else [prompt, negative_prompt]
@@ -134,7 +140,16 @@ class FluxModelLoader:
             notes.append("True CFG has no effect without a negative prompt.")
         self.load("transformer")
         fields = [
-            PromptVelocity(self._networks, self.transformer_config, text, guidance_scale, rows, columns, self.device)
+            PromptVelocity(
+                self._networks,
+                self.transformer_config,
+                text,
+                guidance_scale,
+                rows,
+                columns,
+                self.device,
+                step_cache,
+            )
             for text in encoded
         ]
 
@@ -145,6 +160,7 @@ class FluxModelLoader:
         return FluxConditionedNetwork(
             network_fn=classifier_free(fields[0], fields[1], true_cfg_scale) if negated else fields[0],
             prepare=prepare,
+            reused=lambda: sum(field.reused() for field in fields),
             in_channels=self.transformer_config.in_channels,
             rows=rows,
             columns=columns,

@@ -16,6 +16,7 @@ from flux_engine import compiled
 from flux_engine.configs import TransformerConfig
 from flux_engine.encoding import EncodedPrompt
 from flux_engine.memory import Networks
+from flux_engine.models.step_cache import StepCache, empty_cache
 from flux_engine.models.transformer import Modulations, rope_table
 from flux_engine.sampling.latents import image_ids, text_ids
 
@@ -32,6 +33,8 @@ class PromptVelocity:
         guidance: the embedded guidance scale.
         rows, columns: the grid of packed tokens.
         device: where latents, text and modulations are.
+        step_cache: the error budget of `flux_engine.models.step_cache`; 0 computes every velocity in full, else those
+            of the first and the last sigma are.
     """
 
     def __init__(
@@ -43,26 +46,51 @@ class PromptVelocity:
         rows: int,
         columns: int,
         device: jax.Device,
+        step_cache: float = 0.0,
     ) -> None:
         self._networks, self._text, self._guidance, self._device = networks, text, np.float32(guidance), device
         ids = np.concatenate([text_ids(text.text_embeddings.shape[1]), image_ids(rows, columns)])
         self._rope = jax.device_put(rope_table(ids, config.axes_dims_rope, config.theta), device)
+        self._width = config.hidden_dim
         self._expected: tuple[np.float32, ...] = ()
         self._modulations: Modulations | None = None
         self._row_of: dict[np.float32, int] = {}
         self._recipe: Any = None
+        self._budget = np.float32(step_cache)
+        self._cache: StepCache | None = None
+        self._last_sigma = np.float32(0)
 
     def prepare(self, sigmas: Sequence[np.float32]) -> None:
         """Say at which sigmas it will be asked, in their order; it may be asked at others, one by one."""
         self._expected = tuple(sigmas)
+        self._cache = None
+
+    def reused(self) -> int:
+        """How many velocities of this run took most of their work from an earlier one."""
+        return int(self._cache.reused) if self._cache else 0
 
     def __call__(self, latents: jax.Array, sigma: np.float32) -> jax.Array:
         graphdef, state = self._networks.load("transformer")
         row = self._row(graphdef, state, np.float32(sigma))
         latents = jax.device_put(latents, self._device)  # a step's result lives there; else noise compiles anew
-        return compiled.velocity(
-            graphdef, state, latents, self._modulations, np.int32(row), self._text.text_embeddings, self._rope
-        )
+        given = (latents, self._modulations, np.int32(row), self._text.text_embeddings, self._rope)
+        if not self._budget:
+            return compiled.velocity(graphdef, state, *given)
+        cache, self._cache = self._kept(latents, sigma), None  # it is used up, also by a call that fails
+        budget = np.float32(0) if sigma in self._expected[-1:] else self._budget
+        velocity, self._cache = compiled.cached_velocity(graphdef, state, *given, cache, budget)
+        return velocity
+
+    def _kept(self, latents: jax.Array, sigma: np.float32) -> StepCache:
+        """The cache of this run; another one has begun where there is more noise than before, or another batch."""
+        B, rows, columns, _ = latents.shape
+        shape = (B, rows * columns, self._width)
+        cache = self._cache
+        if cache is None or sigma > self._last_sigma or cache.sign.shape != shape:
+            assert self._modulations is not None
+            cache = jax.device_put(empty_cache(shape, self._modulations.img.dtype), self._device)
+        self._last_sigma = sigma
+        return cache
 
     def _row(self, graphdef: Any, state: Any, sigma: np.float32) -> int:
         """Which of the modulations are those of `sigma`; if none, they are computed, with those that are asked next."""
@@ -74,5 +102,6 @@ class PromptVelocity:
             pooled = self._text.pooled_embeddings
             self._modulations = compiled.modulations(graphdef, state, pooled, padded, self._guidance)
             self._row_of = {sigma: row for row, sigma in enumerate(sigmas)}
+            self._cache = self._cache if recipe == self._recipe else None
             self._recipe = recipe
         return self._row_of[sigma]

@@ -197,6 +197,11 @@ def check_guidance(guidance_scale: float, true_cfg_scale: float) -> None:
     _check_number("true_cfg_scale", true_cfg_scale, 1.0)
 
 
+def check_step_cache(step_cache: float) -> None:
+    """Refuse a budget that is none."""
+    _check_number("step_cache", step_cache, 0.0)
+
+
 def check_timer(timer: str, sigma_shift: float | None) -> None:
     """Refuse a schedule that is shifted in two ways."""
     check_choice("timer", timer, get_args(Timer))

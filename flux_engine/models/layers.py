@@ -42,6 +42,8 @@ def scan_blocks(
     *beside: Any,
     shared: tuple[Any, ...] = (),
     last: Callable[..., Any] | None = None,
+    start: int = 0,
+    stop: int | None = None,
 ) -> Any:
     """Fold `carry` through stacked blocks, compiling `step(block, carry, *beside, *shared)` once for all of them.
 
@@ -53,11 +55,12 @@ def scan_blocks(
         beside: trees of arrays [N, ...], of which each step gets its block's own.
         shared: what all of them get.
         last: takes the last step instead; its result may have another shape.
+        start, stop: the numbers of the first block and of the one after the last; by default all are walked through.
     """
     graphdef, state = nnx.split(blocks)
     leaves, tree = jax.tree.flatten(state, is_leaf=is_apart)
-    count = len(leaves[0])
-    walked = count - (last is not None)
+    stop = len(leaves[0]) if stop is None else stop
+    walked = stop - (last is not None)
 
     def taken(by: Callable[..., Any], carry: Any, place: Any) -> Any:
         own, others = jax.tree.map(lambda stack: _at(stack, place), (state, beside))
@@ -72,11 +75,11 @@ def scan_blocks(
         return program(*arguments)
 
     if any(map(is_apart, leaves)):
-        for place in range(walked):
+        for place in range(start, walked):
             carry = run(step, carry, place)
         return carry if last is None else run(last, carry, walked)
     # By number, not by slices: of all blocks but the last, XLA would make a copy.
-    carry = jax.lax.fori_loop(0, walked, lambda place, carry: taken(step, carry, place), carry)
+    carry = jax.lax.fori_loop(start, walked, lambda place, carry: taken(step, carry, place), carry)
     return carry if last is None else taken(last, carry, walked)
 
 

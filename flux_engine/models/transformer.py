@@ -17,6 +17,7 @@ from flax import nnx
 from flux_engine.configs import TransformerConfig
 from flux_engine.models.attention import attend
 from flux_engine.models.layers import Linear, RMSNorm, layer_norm, map_blocks, map_rows, scan_blocks, stack_blocks
+from flux_engine.models.step_cache import StepCache, others
 
 Dtypes = dict[str, jnp.dtype]
 Rope = tuple[jax.Array, jax.Array]
@@ -146,12 +147,35 @@ class FluxTransformer2D(nnx.Module):
         Args:
             by: of B rows, or of one that serves all.
         """
-        img, txt = self.img_in(img.astype(self.dtype)), self.txt_in(txt.astype(self.dtype))
+        return self.final_layer(self._blocks(self._embedded(img, txt), by, rope), by.final)
 
-        img, txt = scan_blocks(self.double_blocks, _double, (img, txt), by.img, by.txt, shared=(rope,))
+    def modulated_within(
+        self, budget: jax.Array, cache: StepCache, img: jax.Array, txt: jax.Array, by: Modulations, rope: Rope
+    ) -> tuple[jax.Array, StepCache]:
+        """The same, but that only the first block runs where little has changed; and the cache for the next pass.
+
+        Args:
+            budget, cache: see `flux_engine.models.step_cache`.
+        """
+        streams = self._embedded(img, txt)
+        first = self._double_blocks(streams, by, rope, stop=1)
+        added = first[0] - streams[0]
+        result, cache = others(cache, added, first[0], lambda: self._blocks(first, by, rope, start=1), budget)
+        return self.final_layer(result, by.final), cache
+
+    def _embedded(self, img: jax.Array, txt: jax.Array) -> Streams:
+        return self.img_in(img.astype(self.dtype)), self.txt_in(txt.astype(self.dtype))
+
+    def _blocks(self, streams: Streams, by: Modulations, rope: Rope, start: int = 0) -> jax.Array:
+        """Image tokens [B, L, D] after all double blocks from number `start` on and all single ones."""
+        img, txt = self._double_blocks(streams, by, rope, start=start)
         x = jnp.concatenate([txt, img], axis=1)
-        img = scan_blocks(self.single_blocks, _single, x, by.single, shared=(rope, txt), last=_image_only)
-        return self.final_layer(img, by.final)
+        return scan_blocks(self.single_blocks, _single, x, by.single, shared=(rope, txt), last=_image_only)
+
+    def _double_blocks(
+        self, streams: Streams, by: Modulations, rope: Rope, start: int = 0, stop: int | None = None
+    ) -> Streams:
+        return scan_blocks(self.double_blocks, _double, streams, by.img, by.txt, shared=(rope,), start=start, stop=stop)
 
     def conditioning(self, pooled: jax.Array, timesteps: jax.Array, guidance: jax.Array | None = None) -> jax.Array:
         """The vector [B, D] that every modulation reads: time, guidance and pooled text, added up."""
