@@ -128,9 +128,9 @@ class TextReport(Report):
 class JsonReport(Report):
     """One JSON object a line on stdout, as it happens: {"event": ..., "job": ..., ...}. Complaints are on stderr, too.
 
-    Events: started (of, request), stage (stage, detail), step (step, num_steps, sigma), the results (`result`'s kind),
-    note (message), failed (message, hint), and at the very end, without a job, done (asked, painted, failed, left,
-    status, seconds).
+    Events: started (of, request), stage (stage, detail), step (step, num_steps, sigma, reused), the results (`result`'s
+    kind), note (message), failed (message, hint), and at the very end, without a job, done (asked, painted, failed,
+    left, status, seconds).
     """
 
     @contextlib.contextmanager
@@ -142,7 +142,7 @@ class JsonReport(Report):
         if isinstance(event, StageStarted):
             self._line("stage", stage=event.stage, detail=event.detail)
         elif isinstance(event, StepDone):
-            self._line("step", step=event.step, num_steps=event.num_steps, sigma=event.sigma)
+            self._line("step", step=event.step, num_steps=event.num_steps, sigma=event.sigma, reused=event.reused)
 
     def result(self, kind: str, text: bytes, **fields: Any) -> None:
         self._line(kind, **fields)

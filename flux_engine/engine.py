@@ -87,6 +87,7 @@ class Engine:
             request.height,
             request.width,
             request.true_cfg_scale,
+            request.step_cache,
         )
         yield StageStarted("denoising")
         latents = yield from self._denoise(loader, network, request, clock)
@@ -137,6 +138,7 @@ class Engine:
             height=request.height,
             batch_size=request.batch_size,
             text_tokens=loader.t5_tokenizer.max_length,
+            step_cache=request.step_cache > 0,
         )
         free = planning.free_memory(loader.device, loader.device_bytes)
         if planning.is_roomy(loader.configs, picture, free):
@@ -222,7 +224,7 @@ class Engine:
         for state in states:
             jax.block_until_ready(state.latents)
             clock.add("denoising", time.perf_counter() - started)
-            yield StepDone(state.step, state.num_steps, state.sigma, _preview(state, factors))
+            yield StepDone(state.step, state.num_steps, state.sigma, _preview(state, factors), network.reused())
             started = time.perf_counter()  # what the watcher does between steps is not ours
         return state.latents
 

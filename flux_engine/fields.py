@@ -132,6 +132,12 @@ FIELDS: tuple[Field, ...] = (
         help="Warn of what a LoRA has and the model has not; do not refuse it.",
         choices=tuple((text.capitalize(), text) for text in TRUTHS),
     ),
+    Field(
+        name="step_cache",
+        label="Step cache",
+        kind="number",
+        help="Reuse blocks within this error budget: 0 is off, 0.1 quicker.",
+    ),
 )
 FIELD: Mapping[str, Field] = {field.name: field for field in FIELDS}
 MODEL_FIELDS = ("width", "height", "num_steps", "guidance_scale")

@@ -18,6 +18,7 @@ from flax import nnx
 from flux_engine import compiled
 from flux_engine.configs import CLIPTextConfig, Component, NetworkConfig, T5Config, TransformerConfig, VAEConfig
 from flux_engine.models.apart import Apart
+from flux_engine.models.step_cache import empty_cache
 from flux_engine.prompt_velocity import SIGMAS_AT_ONCE
 from flux_engine.residency import Residency
 from flux_engine.sampling.latents import PATCH, token_grid
@@ -43,6 +44,7 @@ class Picture:
         width, height: pixels.
         batch_size: pictures at once; they are decoded one after another.
         text_tokens: T5's, padding included.
+        step_cache: whether steps reuse the work of earlier ones.
     """
 
     dtype: jnp.dtype
@@ -50,6 +52,7 @@ class Picture:
     height: int
     batch_size: int = 1
     text_tokens: int = 512
+    step_cache: bool = False
 
 
 class Program(NamedTuple):
@@ -100,12 +103,18 @@ def programs(configs: Configs, picture: Picture, residency: Residency, device: j
     by = jax.eval_shape(partial(compiled.modulations, graphdef), state, *conditions)
     rope = (_shape(picture.text_tokens + rows * columns, transformer.head_dim // 2),) * 2
     latents = _shape(picture.batch_size, rows, columns, transformer.in_channels)
+    velocity: Any = compiled.velocity
+    given: tuple[Any, ...] = (latents, by, _shape(dtype=jnp.int32), text, rope)
+    if picture.step_cache:
+        tokens = (picture.batch_size, rows * columns, transformer.hidden_dim)
+        cache = jax.eval_shape(partial(empty_cache, tokens, dtype))
+        velocity, given = compiled.cached_velocity, (*given, cache, _shape())
     decoded = _shape(1, PATCH * rows, PATCH * columns, vae.latent_channels)
     calls: tuple[tuple[str, Component, Any, tuple[Any, ...]], ...] = (
         ("prompt", "clip_text", compiled.encode_text, (_ids(clip.max_position_embeddings),)),
         ("prompt", "t5_text", compiled.encode_text, (_ids(picture.text_tokens),)),
         ("steps", "transformer", compiled.modulations, conditions),
-        ("steps", "transformer", compiled.velocity, (latents, by, _shape(dtype=jnp.int32), text, rope)),
+        ("steps", "transformer", velocity, given),
         ("decoding", "vae", compiled.decode_latents, (decoded,)),
     )
     return tuple(Program(stage, name, function, networks[name], given) for stage, name, function, given in calls)

@@ -105,6 +105,8 @@ class GenerationRequest:
         sigma_shift: a fixed Möbius shift in place of the timer's own; None for none.
         noise: "jax", or "torch" for the numbers PyTorch's CPU generator draws from the same seed.
         dtype: what the networks compute in; "auto" takes the faster one of this device.
+        step_cache: the error budget, at least 0, within which steps reuse most of the transformer's work of the last
+            step that was computed in full; 0 is off. See `flux_engine.models.step_cache`.
         checkpoint_dir: an Orbax checkpoint folder; None is the demo model.
         loras: applied all together.
         lora_fuse: add them to the weights themselves, which takes no memory and no time in a step, but a reading of
@@ -129,6 +131,7 @@ class GenerationRequest:
     sigma_shift: float | None = None
     noise: Noise = "jax"
     dtype: DType = "auto"
+    step_cache: float = 0.0
     checkpoint_dir: str | None = None
     loras: tuple[LoraUse, ...] = ()
     lora_fuse: bool = False
@@ -146,13 +149,14 @@ class GenerationRequest:
         check_timer(self.timer, self.sigma_shift)
         check_choice("noise", self.noise, get_args(Noise))
         check_choice("dtype", self.dtype, get_args(DType))
+        check_step_cache(self.step_cache)
         object.__setattr__(self, "loras", _loras(self.loras))
         for name in ("lora_fuse", "lora_lenient"):
             if not isinstance(getattr(self, name), bool):
                 raise RequestError(f"{name} is {getattr(self, name)!r}; expected true or false.")
         for kind, names in (
             (int, ("width", "height", "num_steps", "seed", "batch_size")),
-            (float, ("guidance_scale", "true_cfg_scale", "sigma_shift")),
+            (float, ("guidance_scale", "true_cfg_scale", "sigma_shift", "step_cache")),
         ):
             for name in names:  # NumPy's numbers become Python's: a request is written as JSON
                 if (value := getattr(self, name)) is not None:
@@ -288,12 +292,14 @@ class StepDone:
         step: 1 to num_steps.
         sigma: the noise level now reached, 1 (noise) to 0 (clean).
         preview: the current estimate of the first clean picture, an eighth of its size, or None.
+        reused: passes of the transformer so far that took most of their work from an earlier one; see `step_cache`.
     """
 
     step: int
     num_steps: int
     sigma: float
     preview: RGBImage | None = None
+    reused: int = 0
 
 
 @dataclass(frozen=True)

@@ -23,7 +23,8 @@ def stage_key(request: GenerationRequest, stage: str, detail: str = "") -> str:
     if stage == STEP:
         passes = 1 + (request.integrator in TWO_PASSES)
         passes *= 1 + (request.true_cfg_scale > 1 and bool(request.negative_prompt))
-        return f"{stage} {size}x{request.batch_size} {passes} passes {request.dtype} {model}"
+        cached = f" cache {request.step_cache:g}" if request.step_cache else ""
+        return f"{stage} {size}x{request.batch_size} {passes} passes{cached} {request.dtype} {model}"
     return f"{stage} {detail} {model}"
 
 

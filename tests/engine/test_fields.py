@@ -25,7 +25,7 @@ def test_every_part_of_a_request_but_the_prompt_is_a_field() -> None:
     [
         REQUEST,
         GenerationRequest(prompt="p"),
-        GenerationRequest(prompt="p", guidance_scale=3.1234567),
+        GenerationRequest(prompt="p", guidance_scale=3.1234567, step_cache=0.08),
         GenerationRequest(
             prompt="p", loras=(LoraUse(file="/l/ink", strength=0.8), LoraUse(file="film")), lora_fuse=True
         ),
@@ -55,6 +55,7 @@ def test_a_request_survives_its_fields(request_: GenerationRequest) -> None:
         ("sigma_shift", "-1", "Needs a number above 0."),
         ("loras", "ink:11", "Needs a strength from -10 to 10 for ink."),
         ("lora_fuse", "perhaps", "Needs no or yes."),
+        ("step_cache", "-0.1", "Needs a number of at least 0."),
         ("integrator", "rk4", "Needs one of euler, heun, ddim, dpmpp_2s."),
     ],
 )

@@ -9,9 +9,12 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from flux_engine import FluxModelLoader, compiled, denoising_states
+from flux_engine import Engine, FluxModelLoader, GenerationRequest, compiled, denoising_states
 from flux_engine.errors import RequestError
 from flux_engine.models.step_cache import change, empty_cache, others
+from flux_engine.programs import Picture, programs
+from flux_engine.request import PicturesReady, StepDone
+from flux_engine.residency import Residency
 from flux_engine.sampling.denoiser import Denoiser
 from flux_engine.sampling.integrators import INTEGRATORS
 from flux_engine.sampling.timers import FluxTimer
@@ -130,3 +133,25 @@ def states_of(network: Any, **options: Any) -> Any:
 def test_a_budget_below_nothing_is_refused(tiny_loader: FluxModelLoader) -> None:
     with pytest.raises(RequestError, match=r"step_cache is -0\.1; expected a number of at least 0"):
         prepare(tiny_loader, step_cache=-0.1)
+
+
+def test_the_engine_tells_how_much_was_reused_and_the_picture_its_budget(checkpoint: Any) -> None:
+    request = GenerationRequest(
+        prompt="a hill",
+        width=WIDTH,
+        height=HEIGHT,
+        num_steps=5,
+        step_cache=ANYTHING,
+        dtype="float32",
+        checkpoint_dir=str(checkpoint),
+    )
+    events = list(Engine().generate(request))
+    assert [event.reused for event in events if isinstance(event, StepDone)] == [0, 1, 2, 3, 3]
+    assert isinstance(events[-1], PicturesReady) and events[-1].request.step_cache == ANYTHING
+
+
+def test_the_plan_knows_the_program_with_a_cache(tiny_loader: FluxModelLoader) -> None:
+    picture = Picture(dtype=tiny_loader.dtype, width=WIDTH, height=HEIGHT, batch_size=2, step_cache=True)
+    step = programs(tiny_loader.configs, picture, Residency(), tiny_loader.device)[3]
+    assert step.function is compiled.cached_velocity
+    assert step.arguments[-2].sign.shape == (2, TOKENS, tiny_loader.transformer_config.hidden_dim)

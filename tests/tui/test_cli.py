@@ -43,7 +43,7 @@ def test_every_flag_reaches_the_request(tmp_path: Path) -> None:
     flags = (
         f"--checkpoint-dir {tmp_path} --negative-prompt fog --height 64 --width 32 --num-steps 5 --sigma-shift 1.5 "
         "--guidance-scale 2.5 --seed 9 --batch-size 2 --true-cfg-scale 3 --integrator heun "
-        "--noise torch --dtype bfloat16"
+        "--noise torch --dtype bfloat16 --step-cache 0.08"
     )
     assert request_from(arguments(*flags.split())) == GenerationRequest(
         prompt="a hill",
@@ -60,6 +60,7 @@ def test_every_flag_reaches_the_request(tmp_path: Path) -> None:
         integrator="heun",
         noise="torch",
         dtype="bfloat16",
+        step_cache=0.08,
     )
 
 

@@ -33,6 +33,7 @@ REQUEST = GenerationRequest(
     sigma_shift=1.15,
     noise="torch",
     dtype="float32",
+    step_cache=0.08,
     checkpoint_dir="/models/flux, dev: é",
     loras=(LoraUse(file='/loras/ink, "dark": \\é.safetensors', strength=-0.5, sha256="0123456789abcdef" * 4),),
     lora_fuse=True,

@@ -98,6 +98,11 @@ def test_a_step_is_learned_for_its_size_and_for_how_often_the_model_is_asked() -
     assert stage_key(replace(guided, integrator="heun"), "step").count("4 passes") == 1
 
 
+def test_a_step_is_learned_for_its_step_cache() -> None:
+    keys = {stage_key(replace(REQUEST, step_cache=budget), "step") for budget in (0.0, 0.08, 0.12)}
+    assert len(keys) == 3
+
+
 def test_times_paces_and_sizes_are_written_for_people() -> None:
     assert [clock_text(s) for s in (0.4, 7, 750, 3723)] == ["0:00", "0:07", "12:30", "1:02:03"]
     assert [duration_text(s) for s in (0.52, 12.4, 185)] == ["0.5 s", "12 s", "3:05"]
