@@ -25,6 +25,7 @@ Integrator = Literal["euler", "heun", "ddim", "dpmpp_2s"]
 Timer = Literal["auto", "dynamic", "linear"]
 Noise = Literal["jax", "torch"]
 DType = Literal["auto", "float32", "bfloat16"]
+WeightKind = Literal["full", "int8", "fp8", "int4", "int8_fast", "fp8_fast"]
 Stage = Literal["loading", "encoding", "denoising", "decoding", "saving"]
 
 SIZE_STEP_PX = 16

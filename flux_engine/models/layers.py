@@ -18,6 +18,7 @@ import numpy as np
 from flax import nnx
 
 from flux_engine.models.apart import is_apart
+from flux_engine.models.quantised import QuantisedKernel, product
 from flux_engine.models.terms import along_last
 
 Block = TypeVar("Block", bound=nnx.Module)
@@ -149,20 +150,26 @@ def layer_norm(x: jax.Array, eps: float = 1e-6) -> jax.Array:
 
 
 class Linear(nnx.Linear):
-    """x W + b, and what `terms`, each a `flux_engine.models.terms.Term`, add to it; without any it is nnx.Linear."""
+    """x W + b, and what `terms`, each a `flux_engine.models.terms.Term`, add to it; without any it is nnx.Linear.
+
+    In the place of a kernel there may be a QuantisedKernel.
+    """
 
     def __init__(self, *sizes: int, **options: Any) -> None:
         super().__init__(*sizes, **options)
         self.terms = nnx.List()
 
     def __call__(self, x: jax.Array) -> jax.Array:
-        if not self.terms:
+        stored = self.kernel[...]
+        is_quantised = isinstance(stored, QuantisedKernel)
+        if not self.terms and not is_quantised:
             return super().__call__(x)
-        x, kernel = x.astype(self.dtype), self.kernel[...].astype(self.dtype)
-        product = x @ kernel
-        y = product if self.bias is None else product + along_last(self.bias[...].astype(self.dtype), x.ndim)
+        x, kernel = x.astype(self.dtype), stored.astype(self.dtype)  # a kernel that no term asks for is not computed
+        y = plain = product(x, stored) if is_quantised else x @ kernel
+        if self.bias is not None:
+            y = y + along_last(self.bias[...].astype(self.dtype), x.ndim)
         for term in self.terms:
-            y = y + term(x, product, kernel)
+            y = y + term(x, plain, kernel)
         return y
 
 

@@ -1,35 +1,58 @@
-"""Kernels in 8 bits: which ones, and what is stored of them. Knows arrays, and no file.
+"""Which kernels are in few bits, and as which: in files, and in memory. Knows names, and no file.
 
-Beside `kernel` [in, out] lies `kernel_scale`, float32 [out], and the weights are their product. It is named as the
-`weight_scale` beside `weight` in compressed-tensors' files, https://github.com/vllm-project/compressed-tensors.
+In files, beside `kernel` [in, out] in 8 bits lies `kernel_scale`, float32 [out], and the weights are their product. It
+is named as the `weight_scale` beside `weight` in compressed-tensors' files,
+https://github.com/vllm-project/compressed-tensors.
 """
 
 from __future__ import annotations
 
 from functools import partial
+from typing import NamedTuple
 
 import jax
-import jax.numpy as jnp
 import numpy as np
 
+from flux_engine.models.quantised import EIGHT_BITS, QuantisedKernel, in_eight_bits, quantise
+from flux_engine.request import WeightKind
 from flux_engine.weights.names import STACKS, LeafPath
 
-# What people call them -> the type that is stored, and the largest number of it.
-EIGHT_BITS: dict[str, tuple[np.dtype, int]] = {
-    "int8": (np.dtype(np.int8), 127),
-    "fp8": (np.dtype(jnp.float8_e4m3fn), 448),
-}
 STORED_TYPES = frozenset(dtype.name for dtype, _ in EIGHT_BITS.values())
 SCALE = "kernel_scale"
-SMALLEST = 2.0**-126  # of a scale: nothing is divided by zero, nor by a number that a processor takes for zero
+MODULATIONS = frozenset({"img_mod", "txt_mod", "modulation"})  # of a row or two: nothing is gained by quick products
+
+
+class Form(NamedTuple):
+    """How a kernel is kept in memory; see `flux_engine.models.quantised`."""
+
+    kind: str
+    fast: bool
+
+    def of(self, kernel: jax.Array, dtype: np.dtype) -> QuantisedKernel:
+        """A kernel [in, out], standing for one of that type."""
+        return quantise(kernel, self.kind, fast=self.fast, dtype=dtype)
 
 
 def is_quantised(component: str, path: LeafPath) -> bool:
-    """Whether a stored leaf may be in 8 bits: kernels of repeated blocks, 99 % of FLUX.1's weights.
+    """Whether a leaf, by either of its paths, may be in few bits: kernels of repeated blocks, 99 % of FLUX.1's weights.
 
     What a network reads and gives by, its norms, biases and embeddings and the whole autoencoder keep 16 bits.
     """
     return path[0] in STACKS[component] and path[-1] == "kernel"
+
+
+def form_in_memory(component: str, path: LeafPath, weights: WeightKind) -> Form | None:
+    """How a network's leaf is kept where a request asks for `weights`; None is as it is.
+
+    T5 never has fewer than 8 bits, and inputs of 16: among its activations are some a thousand times as large as the
+    rest, which would take all of a scale. CLIP is 1 % of the model.
+    """
+    if weights == "full" or component not in ("transformer", "t5_text") or not is_quantised(component, path):
+        return None
+    kind, _, fast = weights.partition("_")
+    if component == "t5_text":
+        return Form("fp8" if kind == "fp8" else "int8", fast=False)
+    return Form(kind, fast=bool(fast) and path[-2] not in MODULATIONS)
 
 
 def scale_path(path: LeafPath) -> LeafPath:
@@ -38,21 +61,12 @@ def scale_path(path: LeafPath) -> LeafPath:
 
 
 def quantised(kernel: np.ndarray, kind: str) -> tuple[np.ndarray, np.ndarray]:
-    """A kernel float32 [in, out] as one of EIGHT_BITS, and its scale float32 [out].
-
-    Each output's largest number becomes the largest of the type, and what lies between two becomes the nearer one, the
-    even one in the middle. Of int8, no weight is further off than half a scale; of fp8, no more than a sixteenth of
-    itself, or 2^-10 of a scale if it is smaller than 2^-6 of one. An output with a NaN or an infinity becomes NaN.
-    """
-    dtype, largest = EIGHT_BITS[kind]
+    """A kernel float32 [in, out] as one of EIGHT_BITS, and its scale float32 [out], rounded as `quantise` does."""
     with jax.default_device(jax.devices("cpu")[0]):  # four times as fast as NumPy, which knows no fp8 by itself
-        stored, scale = _rounded(kernel, largest, dtype)
+        stored, scale = _for_a_file(kernel, kind)
     return np.asarray(stored), np.asarray(scale)
 
 
-@partial(jax.jit, static_argnums=(1, 2))
-def _rounded(kernel: jax.Array, largest: int, dtype: np.dtype) -> tuple[jax.Array, jax.Array]:
-    scale = jnp.maximum(jnp.abs(kernel).max(axis=0) / largest, SMALLEST)
-    scale = jnp.where(jnp.isfinite(scale), scale, jnp.nan)
-    ratio = kernel / scale[None, :]
-    return (jnp.rint(ratio) if dtype == jnp.int8 else ratio).astype(dtype), scale
+@partial(jax.jit, static_argnums=1)
+def _for_a_file(kernel: jax.Array, kind: str) -> tuple[jax.Array, jax.Array]:
+    return in_eight_bits(kernel, kind, axis=0)
