@@ -5,43 +5,32 @@ It runs the very programs that paint pictures. Knows no checkpoint, no prompt an
 
 from __future__ import annotations
 
+import math
 import resource
 import statistics
 import sys
 import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass
-from functools import partial
+from dataclasses import dataclass, field
 from importlib.metadata import version
 from typing import Any
 
 import jax
 import jax.numpy as jnp
 import numpy as np
-from flax import nnx
 
 from flux_engine import compiled
 from flux_engine.bench_sizes import MODELS
+from flux_engine.bench_weights import random_network
 from flux_engine.costs import clip_flops, decoder_flops, modulation_flops, t5_flops, transformer_flops
-from flux_engine.models.apart import Apart
 from flux_engine.models.transformer import rope_table
 from flux_engine.precision import resolve_dtype
 from flux_engine.prompt_velocity import SIGMAS_AT_ONCE
-from flux_engine.request import DType
+from flux_engine.request import DType, WeightKind
 from flux_engine.residency import Residency
 from flux_engine.sampling.latents import image_ids, text_ids, token_grid, unpack
-from flux_engine.weights.checkpoint import (
-    HOST,
-    Placement,
-    abstract_network,
-    block_place,
-    lies_apart,
-    named_leaves,
-    on_device,
-    rebuilt,
-)
-from flux_engine.weights.names import LeafPath
+from flux_engine.weights.checkpoint import on_device, stored_shapes
 
 ROUNDS = 3  # of encoding and decoding; the median counts
 
@@ -69,12 +58,16 @@ class Measured:
         compile_s: to trace and compile each stage's program, or to find it in the cache of compiled programs.
         seconds, flops: medians, and operations, by the same stages; modulations are those of up to 32 steps, a step is
             the rest of the transformer, decoding is of the whole batch.
+        weights, weight_bytes: what the transformer is kept in, and its size in memory.
         device_flops_per_s: what the device can do in bfloat16; None where that is not known, or in another type.
         peak_bytes: of device memory, or of the process on a CPU, since the process began.
+        velocity: float32 [B, rows, columns, C], what the transformer gave for the same noise, text and time as ever.
+        psnr_db: how near that is to what full weights give; None where nobody has compared.
     """
 
     model: str
     dtype: str
+    weights: str
     width: int
     height: int
     batch_size: int
@@ -86,7 +79,10 @@ class Measured:
     seconds: dict[str, float]
     flops: dict[str, int]
     device_flops_per_s: float | None
+    weight_bytes: int
     peak_bytes: int
+    velocity: np.ndarray = field(repr=False, compare=False)
+    psnr_db: float | None = None
 
     @property
     def picture_s(self) -> float:
@@ -107,6 +103,7 @@ def measure(
     model: str,
     *,
     dtype: DType = "auto",
+    weights: WeightKind = "full",
     width: int | None = None,
     height: int | None = None,
     num_steps: int = 4,
@@ -118,7 +115,7 @@ def measure(
 
     Args:
         model: a name in `bench_sizes.MODELS`.
-        dtype: as in a request.
+        dtype, weights: as in a request.
         width, height: pixels, multiples of 16; by default the model's own.
         num_steps: steps to time, and the length of the picture.
         batch_size: pictures at once.
@@ -132,7 +129,7 @@ def measure(
     width, height = width or sizes.side_px, height or sizes.side_px
     kind = resolve_dtype(dtype, device)
     rows, columns = token_grid(height, width, sizes.vae.downsampling)
-    stages = _Stages(kind, device, residency or Residency(), watch)
+    stages = _Stages(kind, weights, device, residency or Residency(), watch)
     with jax.default_device(device):
         clip_ids, t5_ids = (
             np.zeros((1, length), np.int32) for length in (sizes.clip.max_position_embeddings, sizes.text_tokens)
@@ -141,6 +138,8 @@ def measure(
             pooled = run("CLIP", compiled.encode_text, clip_ids)
         with stages.network(sizes.t5) as run:
             text = run("T5", compiled.encode_text, t5_ids)
+        # Not what T5 gave: with random weights its attention is so sharp that a last bit changes all of it.
+        text = jax.random.normal(jax.random.key(1), text.shape, text.dtype)
         latents = jax.random.normal(jax.random.key(0), (batch_size, rows, columns, sizes.transformer.in_channels))
         ids = np.concatenate([text_ids(sizes.text_tokens), image_ids(rows, columns)])
         rope = rope_table(ids, sizes.transformer.axes_dims_rope, sizes.transformer.theta)
@@ -148,9 +147,9 @@ def measure(
         with stages.network(sizes.transformer) as run:
             by = run("modulations", compiled.modulations, pooled, sigmas, np.float32(3.5))
             step = (latents, by, np.int32(0), text, jax.device_put(rope))
-            latents = run("step", compiled.velocity, *step, rounds=num_steps)
+            velocity = run("step", compiled.velocity, *step, rounds=num_steps)
         with stages.network(sizes.vae) as run:
-            run("decoding", compiled.decode_latents, unpack(latents[:1]))
+            run("decoding", compiled.decode_latents, unpack(velocity[:1]))
     stages.seconds["decoding"] *= batch_size
     flops = {
         "CLIP": clip_flops(sizes.clip),
@@ -163,6 +162,7 @@ def measure(
     return Measured(
         model=model,
         dtype=kind.name,
+        weights=weights,
         width=width,
         height=height,
         batch_size=batch_size,
@@ -174,7 +174,9 @@ def measure(
         seconds=stages.seconds,
         flops=flops,
         device_flops_per_s=peak if kind == jnp.bfloat16 else None,
+        weight_bytes=stages.weight_bytes["transformer"],
         peak_bytes=_peak_bytes(device),
+        velocity=np.asarray(velocity),
     )
 
 
@@ -182,10 +184,17 @@ class _Stages:
     """Runs one network's programs after another, and keeps what is found."""
 
     def __init__(
-        self, dtype: jnp.dtype, device: jax.Device, residency: Residency, watch: Callable[[str], None]
+        self,
+        dtype: jnp.dtype,
+        weights: WeightKind,
+        device: jax.Device,
+        residency: Residency,
+        watch: Callable[[str], None],
     ) -> None:
-        self._dtype, self._device, self._residency, self._watch = dtype, device, residency, watch
+        self._dtype, self._weights, self._device, self._residency = dtype, weights, device, residency
+        self._watch = watch
         self.parameters = 0
+        self.weight_bytes: dict[str, int] = {}
         self.compile_s: dict[str, float] = {}
         self.seconds: dict[str, float] = {}
 
@@ -193,9 +202,10 @@ class _Stages:
     def network(self, config: Any) -> Iterator[Callable[..., Any]]:
         """Runs programs of a network, which is freed when the block ends; gives what each gives."""
         placement = self._residency.placement(config.component, on_device(self._device))
-        graphdef, state = random_network(config, self._dtype, placement)
+        graphdef, state = random_network(config, self._dtype, placement, self._weights)
         weights = jax.tree.leaves(state)
-        self.parameters += sum(leaf.size for leaf in weights)
+        self.parameters += sum(map(math.prod, stored_shapes(config.component, config).values()))
+        self.weight_bytes[config.component] = sum(leaf.nbytes for leaf in weights)
 
         def run(name: str, program: Any, *arguments: Any, rounds: int = ROUNDS) -> Any:
             self._watch(name)
@@ -212,37 +222,6 @@ class _Stages:
         yield run
         for leaf in weights:
             leaf.delete()
-
-
-def random_network(config: Any, dtype: jnp.dtype, placement: Placement) -> tuple[nnx.GraphDef, nnx.State]:
-    """A network with normal weights, as small as its widths ask for; norms' scales are 1, biases 0.
-
-    What waits on the host is made first, so that the device never holds it beside the rest.
-    """
-    graphdef, abstract = nnx.split(abstract_network(config.component, config, dtype))
-    shapes = {path: leaf.shape for path, leaf in named_leaves(abstract).items()}
-    keys = dict(zip(shapes, jax.random.split(jax.random.key(0, impl="rbg"), len(shapes)), strict=True))
-    places = {path: placement(path, shape) for path, shape in shapes.items()}
-    leaves: dict[LeafPath, Any] = {}
-    for path in sorted(shapes, key=lambda path: places[path].memory_kind != HOST):
-        shape, place = shapes[path], places[path]
-        if path[-1] not in ("kernel", "embedding"):
-            leaves[path] = jax.device_put(jnp.full(shape, path[-1] == "scale", dtype), place)
-        elif lies_apart(config.component, path, place):
-            blocks = jax.random.split(keys[path], shape[0])
-            leaves[path] = Apart(jax.device_put(_normal(key, shape[1:], dtype), block_place(place)) for key in blocks)
-        else:
-            leaves[path] = jax.device_put(_normal(keys[path], shape, dtype), place)
-        jax.block_until_ready(leaves[path])
-    return graphdef, rebuilt(abstract, [leaves[path] for path in shapes])
-
-
-@partial(jax.jit, static_argnums=(1, 2))
-def _normal(key: jax.Array, shape: tuple[int, ...], dtype: jnp.dtype) -> jax.Array:
-    """A block at a time, so that no more than one is there in float32 beside the result."""
-    if len(shape) > 2:
-        return jax.lax.map(lambda key: _normal(key, shape[1:], dtype), jax.random.split(key, shape[0]))
-    return (jax.random.normal(key, shape) * shape[-2] ** -0.5).astype(dtype)
 
 
 def _seconds(program: Any, *arguments: Any) -> float:

@@ -17,6 +17,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from flux_engine.models.apart import is_apart
 from flux_engine.models.terms import along_last
 
 # What people call them -> the type that is stored, and the largest number of it.
@@ -65,7 +66,7 @@ class QuantisedKernel:
 
     def __getitem__(self, place: Any) -> QuantisedKernel:
         """The kernel of one block, as it is; `...` is all of them."""
-        return self if place is ... else jax.tree.map(lambda leaf: leaf[place], self)
+        return self if place is ... else jax.tree.map(lambda leaf: leaf[place], self, is_leaf=is_apart)
 
     def astype(self, dtype: Any) -> jax.Array:
         """The weights [..., in, out] as numbers of a floating-point type, multiplied in float32."""

@@ -34,8 +34,16 @@ from flux_engine.models.transformer import FluxTransformer2D
 from flux_engine.models.vae import FluxVAE
 from flux_engine.weights.casting import empty
 from flux_engine.weights.faults import listed
-from flux_engine.weights.names import STACKS, LeafPath, is_foreign, is_modulation, is_stacked, stored_path
-from flux_engine.weights.orbax_files import OrbaxWeights, leaf_path
+from flux_engine.weights.names import (
+    STACKS,
+    LeafPath,
+    is_foreign,
+    is_modulation,
+    is_stacked,
+    path_of,
+    stored_path,
+)
+from flux_engine.weights.orbax_files import OrbaxWeights
 from flux_engine.weights.reading import Wanted, reading
 
 DEVICE, HOST = "device", "pinned_host"  # JAX's names for a device's own memory, and the machine's that it reads itself
@@ -201,11 +209,8 @@ def rebuilt(state: nnx.State, leaves: Iterable[Any]) -> nnx.State:
 
 
 def named_leaves(state: nnx.State) -> dict[LeafPath, Any]:
-    """Arrays, or their shapes, by path; indices as text."""
-    return {
-        leaf_path(key.key if hasattr(key, "key") else key.name for key in keys): leaf
-        for keys, leaf in jax.tree_util.tree_flatten_with_path(state, is_leaf=is_apart)[0]
-    }
+    """Arrays, or their shapes, by path; of a kernel in few bits its `values` and its `scale`."""
+    return {path_of(keys): leaf for keys, leaf in jax.tree_util.tree_flatten_with_path(state, is_leaf=is_apart)[0]}
 
 
 def _stored_shapes(component: Component, shapes: Mapping[LeafPath, tuple[int, ...]]) -> dict[LeafPath, tuple[int, ...]]:
@@ -323,7 +328,8 @@ def _is_memory(place: jax.sharding.Sharding) -> bool:
 
 def lies_apart(component: Component, path: LeafPath, place: jax.sharding.Sharding) -> bool:
     """Whether each block of a stack shall be an array of its own: the large ones of every step, on a GPU."""
-    wanted = component == "transformer" and path[-1] == "kernel" and not is_modulation(component, path)
+    large = path[-1] == "kernel" or path[-2:] == ("kernel", "values")
+    wanted = component == "transformer" and large and not is_modulation(component, path)
     devices: set[Any] = place.device_set
     return wanted and is_stacked(component, path) and place.memory_kind != HOST and _platform(devices) == "gpu"
 

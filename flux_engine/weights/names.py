@@ -11,6 +11,8 @@ And T5's position bias, which every block adds, is stored inside the first.
 from __future__ import annotations
 
 import re
+from collections.abc import Iterable
+from typing import Any
 
 LeafPath = tuple[str, ...]
 
@@ -36,6 +38,12 @@ _MODULATION = re.compile(r"img_mod|txt_mod|modulation")
 _FOREIGN_SCALE = re.compile(
     r"double_blocks\.\d+\.(img|txt)_norm[12]\.scale|single_blocks\.\d+\.norm\.scale|final_layer\.norm\.scale"
 )
+
+
+def path_of(keys: Iterable[Any]) -> LeafPath:
+    """The path that JAX's keys to a leaf of a network's state mean: without flax's `value`, indices as text."""
+    names = (str(key.key if hasattr(key, "key") else key.name) for key in keys)
+    return tuple(name for name in names if name != "value")
 
 
 def is_stacked(component: str, path: LeafPath) -> bool:

@@ -7,19 +7,18 @@ https://github.com/vllm-project/compressed-tensors.
 
 from __future__ import annotations
 
-from functools import partial
-from typing import NamedTuple
+from functools import cache, partial
+from typing import Any, NamedTuple
 
 import jax
 import numpy as np
 
 from flux_engine.models.quantised import EIGHT_BITS, QuantisedKernel, in_eight_bits, quantise
 from flux_engine.request import WeightKind
-from flux_engine.weights.names import STACKS, LeafPath
+from flux_engine.weights.names import STACKS, LeafPath, is_modulation, path_of
 
 STORED_TYPES = frozenset(dtype.name for dtype, _ in EIGHT_BITS.values())
 SCALE = "kernel_scale"
-MODULATIONS = frozenset({"img_mod", "txt_mod", "modulation"})  # of a row or two: nothing is gained by quick products
 
 
 class Form(NamedTuple):
@@ -31,6 +30,13 @@ class Form(NamedTuple):
     def of(self, kernel: jax.Array, dtype: np.dtype) -> QuantisedKernel:
         """A kernel [in, out], standing for one of that type."""
         return quantise(kernel, self.kind, fast=self.fast, dtype=dtype)
+
+
+@cache
+def _shapes(form: Form, shape: tuple[int, ...], dtype: np.dtype) -> QuantisedKernel:
+    """Of a stack of kernels [N, in, out]."""
+    of = jax.vmap(partial(form.of, dtype=dtype))
+    return jax.eval_shape(of, jax.ShapeDtypeStruct(shape, dtype))
 
 
 def is_quantised(component: str, path: LeafPath) -> bool:
@@ -52,7 +58,23 @@ def form_in_memory(component: str, path: LeafPath, weights: WeightKind) -> Form 
     kind, _, fast = weights.partition("_")
     if component == "t5_text":
         return Form("fp8" if kind == "fp8" else "int8", fast=False)
-    return Form(kind, fast=bool(fast) and path[-2] not in MODULATIONS)
+    # Modulations are of few rows: nothing is gained there.
+    return Form(kind, fast=bool(fast) and not is_modulation(component, path))
+
+
+def in_memory(component: str, abstract: Any, dtype: np.dtype, weights: WeightKind) -> Any:
+    """Shapes and types of a network's state as it is kept in memory, from those of its leaves.
+
+    Args:
+        dtype: of all that is not in few bits.
+        weights: as in a request.
+    """
+
+    def leaf(keys: Any, its: Any) -> Any:
+        form = form_in_memory(component, path_of(keys), weights)
+        return jax.ShapeDtypeStruct(its.shape, dtype) if form is None else _shapes(form, its.shape, dtype)
+
+    return jax.tree_util.tree_map_with_path(leaf, abstract)
 
 
 def scale_path(path: LeafPath) -> LeafPath:

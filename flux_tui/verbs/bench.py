@@ -6,7 +6,7 @@ import argparse
 from typing import get_args
 
 from flux_engine.bench_sizes import MODELS
-from flux_engine.request import DType
+from flux_engine.request import DType, WeightKind
 from flux_tui.verbs import Verbs
 
 
@@ -20,6 +20,13 @@ def add_parser(verbs: Verbs[argparse.ArgumentParser]) -> None:
     )
     parser.add_argument("model", nargs="*", metavar="MODEL", help=f"one or more of {', '.join(MODELS)} (default: demo)")
     parser.add_argument("--dtype", nargs="*", choices=get_args(DType), default=["auto"], help="one type or several")
+    parser.add_argument(
+        "--weights",
+        nargs="*",
+        choices=get_args(WeightKind),
+        default=["full"],
+        help="one kind or several; each is compared with full weights, which are measured before it",
+    )
     parser.add_argument("--width", type=int, help="pixels (default: the model's own)")
     parser.add_argument("--height", type=int, help="pixels (default: the model's own)")
     parser.add_argument("--num-steps", type=int, default=8, help="steps to time, and of the picture (default: 8)")
@@ -35,6 +42,7 @@ def run(arguments: argparse.Namespace) -> int:
     return bench_cli.bench(
         arguments.model or ["demo"],
         arguments.dtype,
+        arguments.weights,
         width=arguments.width,
         height=arguments.height,
         num_steps=arguments.num_steps,

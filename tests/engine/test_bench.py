@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
+import json
 from dataclasses import replace
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 import pytest
 
 from flux_engine import bench_cli
-from flux_engine.bench import measure, random_network
+from flux_engine.bench import Measured, measure
 from flux_engine.bench_sizes import MODELS
+from flux_engine.bench_weights import random_network
 from flux_engine.configs import FLUX_DEV
 from flux_engine.loader import DEMO_CHECKPOINT
 from flux_engine.weights.checkpoint import on_device
@@ -50,6 +53,17 @@ def test_random_weights_keep_numbers_in_bounds() -> None:
         assert spread == pytest.approx(expected, rel=0.2)
 
 
+def test_random_weights_in_few_bits_are_those_in_full_rounded() -> None:
+    place = on_device(jax.devices()[0])
+    (_, full), (_, few) = (
+        random_network(TRANSFORMER, jnp.dtype(jnp.float32), place, kind) for kind in ("full", "int8_fast")
+    )
+    kernels = [its.attn.img_qkv.kernel for its in (full.double_blocks, few.double_blocks)]
+    assert few.single_blocks.linear2.kernel[...].fast and not few.single_blocks.modulation.kernel[...].fast
+    assert np.abs(kernels[0][...] - kernels[1][...].astype(jnp.float32)).max() < np.abs(kernels[0][...]).max() / 250
+    assert np.array_equal(full.img_in.kernel[...], few.img_in.kernel[...])
+
+
 def test_the_demo_models_sizes_are_those_of_its_files_and_fluxs_are_fluxs() -> None:
     parts = open_checkpoint(DEMO_CHECKPOINT).parts
     demo = MODELS["demo"]()
@@ -64,4 +78,23 @@ def test_a_share_of_the_peak_is_told_where_the_device_is_known() -> None:
     found = measure("demo", dtype="float32", width=32, height=32, num_steps=1)
     known = replace(found, device_flops_per_s=2 * found.flops_per_s("step"))
     (step,) = (line for line in bench_cli._text_lines(known) if line.startswith("  step "))
-    assert step.endswith(" TFLOP/s, 50% of the device's peak")
+    assert step.endswith(" TFLOP/s, 50% of the device's peak in bfloat16")
+
+
+def test_weights_in_few_bits_are_measured_after_full_ones_and_compared(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    known = measure("demo", dtype="float32", width=32, height=32, num_steps=1)
+    ramp = np.linspace(0, 1, known.velocity.size, dtype=np.float32).reshape(known.velocity.shape)
+
+    def measured(model: str, dtype: str, weights: str, sizes: dict[str, int]) -> Measured:
+        return replace(known, weights=weights, velocity=ramp + (0.01 if weights == "fp8" else 0))
+
+    monkeypatch.setattr(bench_cli, "_in_a_process_of_its_own", measured)
+    assert bench_cli.bench(["demo"], ["float32"], ["fp8"], as_json=True, num_steps=1, batch_size=1) == 0
+    full, few = (json.loads(line) for line in capsys.readouterr().out.splitlines())
+    assert [(line["weights"], line["psnr_db"]) for line in (full, few)] == [("full", None), ("fp8", pytest.approx(40))]
+    assert "velocity" not in few
+    assert "  PSNR               40.0 dB, of a velocity, from full weights" in bench_cli._text_lines(
+        replace(known, psnr_db=40.0)
+    )

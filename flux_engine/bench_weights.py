@@ -1,0 +1,76 @@
+"""Networks with random weights, full or in few bits. Knows no file."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import replace
+from functools import partial
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+from flax import nnx
+
+from flux_engine.configs import NetworkConfig
+from flux_engine.models.apart import Apart
+from flux_engine.models.quantised import QuantisedKernel
+from flux_engine.request import WeightKind
+from flux_engine.weights.checkpoint import (
+    HOST,
+    Placement,
+    abstract_network,
+    block_place,
+    lies_apart,
+    named_leaves,
+)
+from flux_engine.weights.names import LeafPath, is_stacked
+from flux_engine.weights.quantised import Form, form_in_memory
+
+
+def random_network(
+    config: NetworkConfig, dtype: jnp.dtype, placement: Placement, weights: WeightKind = "full"
+) -> tuple[nnx.GraphDef, nnx.State]:
+    """A network with normal weights, as small as its widths ask for; norms' scales are 1, biases 0.
+
+    The numbers are the same for all kinds of `weights`. What waits on the host is made first, so that the device never
+    holds it beside the rest.
+    """
+    component = config.component
+    graphdef, plain = nnx.split(abstract_network(component, config, dtype))
+    shapes = {path: leaf.shape for path, leaf in named_leaves(plain).items()}
+    keys = dict(zip(shapes, jax.random.split(jax.random.key(0, impl="rbg"), len(shapes)), strict=True))
+    places = {path: placement(path, shape) for path, shape in shapes.items()}
+    leaves: dict[LeafPath, Any] = {}
+    for path in sorted(shapes, key=lambda path: places[path].memory_kind != HOST):
+        shape, place, form = shapes[path], places[path], form_in_memory(component, path, weights)
+        if path[-1] not in ("kernel", "embedding"):
+            leaves[path] = jax.device_put(jnp.full(shape, path[-1] == "scale", dtype), place)
+        elif not is_stacked(component, path):
+            leaves[path] = jax.device_put(_made(keys[path], shape, dtype, form), place)
+        elif lies_apart(component, path, place):
+            blocks = [_made(key, shape[1:], dtype, form) for key in jax.random.split(keys[path], shape[0])]
+            leaves[path] = _apart(jax.device_put(blocks, block_place(place)))
+        else:
+            leaves[path] = jax.device_put(_stack(jax.random.split(keys[path], shape[0]), shape[1:], dtype, form), place)
+        jax.block_until_ready(leaves[path])
+    return graphdef, jax.tree.unflatten(jax.tree.structure(plain), [leaves[path] for path in shapes])
+
+
+def _apart(blocks: Sequence[Any]) -> Any:
+    """Kernels side by side; of those in few bits, the values."""
+    if not isinstance(blocks[0], QuantisedKernel):
+        return Apart(blocks)
+    scale = jnp.stack([block.scale for block in blocks])
+    return replace(blocks[0], values=Apart(block.values for block in blocks), scale=scale)
+
+
+@partial(jax.jit, static_argnums=(1, 2, 3))
+def _made(key: jax.Array, shape: tuple[int, ...], dtype: jnp.dtype, form: Form | None) -> Any:
+    kernel = (jax.random.normal(key, shape) * shape[-2] ** -0.5).astype(dtype)
+    return kernel if form is None else form.of(kernel, dtype)
+
+
+@partial(jax.jit, static_argnums=(1, 2, 3))
+def _stack(keys: jax.Array, shape: tuple[int, ...], dtype: jnp.dtype, form: Form | None) -> Any:
+    """A block at a time, so that no more than one is there in float32 beside the result."""
+    return jax.lax.map(lambda key: _made(key, shape, dtype, form), keys)
