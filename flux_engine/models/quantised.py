@@ -37,14 +37,14 @@ class QuantisedKernel:
 
     Attributes:
         values: [..., out, in], the inputs side by side as tensor cores read them; of "int4" an int8 [..., out, in / 2],
-            of two inputs the first in the lower half of a byte.
+            of two inputs the first in the lower half of a byte. A stack of them may be an `Apart`.
         scale: float32 [..., out], or for "int4" bfloat16 [..., out, in / group]. The weights are the product.
         kind: "int8", "fp8" or "int4".
         fast: whether inputs are rounded to 8 bits as well; never of "int4".
         dtype: of the weights that these stand for.
     """
 
-    values: jax.Array
+    values: Any
     scale: jax.Array
     kind: str
     fast: bool = False
