@@ -95,11 +95,12 @@ def _measured(
     rows = jax.block_until_ready(compiled.modulations(graphdef, state, inputs.pooled, sigmas, GUIDANCE))
 
     def velocity(latents: jax.Array, row: int) -> jax.Array:
-        return step(state, latents, rows, np.int32(row), inputs.text, inputs.rope)
+        return compiled.velocity(graphdef, state, latents, rows, np.int32(row), inputs.text, inputs.rope)
 
     started_s = time.perf_counter()
     given = (inputs.latents, rows, np.int32(0), inputs.text, inputs.rope)
-    step = compiled.velocity.lower(graphdef, state, *given).compile()
+    for program in compiled.lowered(compiled.velocity, graphdef, state, *given):
+        program.compile()
     compile_s = time.perf_counter() - started_s
     first = np.asarray(velocity(inputs.latents, 0))
     jax.block_until_ready(inputs.latents - first / steps)  # which is compiled, too
