@@ -67,18 +67,17 @@ def scan_blocks(
         own, others = jax.tree.map(lambda stack: _at(stack, place), (state, beside))
         return by(nnx.merge(graphdef, to_device(own)), carry, *others, *shared)
 
-    def run(by: Callable[..., Any], carry: Any, place: int) -> Any:
-        own = [leaf[place] if is_apart(leaf) else leaf for leaf in leaves]
-        program = _program(by, graphdef, tree, tuple(map(is_apart, leaves)))
-        arguments = (own, carry, beside, shared, np.int32(place))
-        if (noted := _noted.get()) is not None:
-            noted[program] = jax.tree.map(lambda array: jax.ShapeDtypeStruct(array.shape, array.dtype), arguments)
-        return program(*arguments)
-
-    if any(map(is_apart, leaves)):
-        for place in range(start, walked):
-            carry = run(step, carry, place)
-        return carry if last is None else run(last, carry, walked)
+    apart = tuple(map(is_apart, leaves))
+    if any(apart):
+        programs = [_program(step, graphdef, tree, apart)] * (walked - start)
+        programs += [] if last is None else [_program(last, graphdef, tree, apart)]
+        for place, program in enumerate(programs, start):
+            own = [leaf[place] if alone else leaf for leaf, alone in zip(leaves, apart, strict=True)]
+            arguments = (own, carry, beside, shared, np.int32(place))
+            if (noted := _noted.get()) is not None:
+                noted[program] = jax.tree.map(lambda array: jax.ShapeDtypeStruct(array.shape, array.dtype), arguments)
+            carry = program(*arguments)
+        return carry
     # By number, not by slices: of all blocks but the last, XLA would make a copy.
     carry = jax.lax.fori_loop(start, walked, lambda place, carry: taken(step, carry, place), carry)
     return carry if last is None else taken(last, carry, walked)

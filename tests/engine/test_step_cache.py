@@ -80,9 +80,11 @@ def test_the_picture_that_changed_most_decides_for_all() -> None:
 
 def test_without_a_budget_the_program_is_the_old_one_and_so_is_every_bit(tiny_loader: FluxModelLoader) -> None:
     plain = latents_of(tiny_loader)
-    compiled_before = [program._cache_size() for program in (compiled.velocity, compiled.cached_velocity)]
+    compiled_before = [program._cache_size() for program in (compiled.whole_velocity, compiled.whole_cached_velocity)]
     assert np.array_equal(latents_of(tiny_loader, step_cache=0.0), plain)
-    assert [program._cache_size() for program in (compiled.velocity, compiled.cached_velocity)] == compiled_before
+    assert [
+        program._cache_size() for program in (compiled.whole_velocity, compiled.whole_cached_velocity)
+    ] == compiled_before
 
 
 def test_a_budget_that_nothing_keeps_to_changes_no_more_than_rounding(tiny_loader: FluxModelLoader) -> None:
@@ -113,9 +115,9 @@ def test_a_run_begins_with_an_empty_cache(tiny_loader: FluxModelLoader) -> None:
     next(states_of(network, seed=1))  # stops after one step
     assert np.array_equal(paint(network, num_steps=4), first)
     assert not np.allclose(first, paint(prepare(tiny_loader), num_steps=4), atol=1e-3)
-    compiled_before = compiled.cached_velocity._cache_size()
+    compiled_before = compiled.whole_cached_velocity._cache_size()
     assert paint(network, num_steps=3, seed=1).shape == first.shape
-    assert network.reused() == 1 and compiled.cached_velocity._cache_size() == compiled_before
+    assert network.reused() == 1 and compiled.whole_cached_velocity._cache_size() == compiled_before
 
 
 def test_a_run_that_is_taken_up_in_the_middle_computes_its_first_velocity(tiny_loader: FluxModelLoader) -> None:
