@@ -29,6 +29,9 @@ async def settled(min_sleep: float = 0.0, max_sleep: float = 0.0) -> None:
         await asyncio.sleep(0)
         if loop._ready:  # type: ignore[attr-defined]
             continue
+        if app._resize_timer is not None:  # a new size is told to the screen after a 120th of a second
+            await asyncio.sleep(THREADS_S)
+            continue
         if not (app.is_running and app.screen_stack and waits_for_paint(app.screen)):
             return
         app.screen._on_timer_update()  # as its timer does every 60th of a second
