@@ -110,6 +110,7 @@ def _medium(side_px: int) -> Paint:
     from flux_engine.generation import FluxConditionedNetwork
     from flux_engine.precision import resolve_dtype
     from flux_engine.prompt_velocity import PromptVelocity
+    from flux_engine.sharding import Places
     from flux_engine.weights.checkpoint import on_device
 
     sizes, device = MODELS["medium"](), jax.devices()[0]
@@ -133,7 +134,7 @@ def _medium(side_px: int) -> Paint:
             jax.random.normal(pooled, (1, config.pooled_projection_dim), dtype),
         )
         side = side_px // 16
-        velocity = PromptVelocity(Networks(), config, text, 3.5, side, side, device, step_cache=budget)
+        velocity = PromptVelocity(Networks(), config, text, 3.5, side, side, Places.of(device), step_cache=budget)
         field = FluxConditionedNetwork(
             network_fn=velocity,
             prepare=velocity.prepare,

@@ -24,13 +24,16 @@ from flux_engine import compiled
 from flux_engine.bench_sizes import MODELS
 from flux_engine.bench_weights import random_network
 from flux_engine.costs import clip_flops, decoder_flops, modulation_flops, t5_flops, transformer_flops
-from flux_engine.models.transformer import rope_table
+from flux_engine.models.transformer import Modulations, rope_table
 from flux_engine.precision import resolve_dtype
 from flux_engine.prompt_velocity import SIGMAS_AT_ONCE
 from flux_engine.request import DType, WeightKind
 from flux_engine.residency import Residency
 from flux_engine.sampling.latents import image_ids, text_ids, token_grid, unpack
-from flux_engine.weights.checkpoint import on_device, stored_shapes
+from flux_engine.sharding import Places
+from flux_engine.weights.checkpoint import stored_shapes
+from flux_engine.weights.placing import on_host, put
+from flux_engine.where import MeshSizes
 
 ROUNDS = 3  # of encoding and decoding; the median counts
 
@@ -53,14 +56,14 @@ class Measured:
     """What was found for one model, type and size.
 
     Attributes:
-        device, versions: where, and with what.
+        device, mesh, versions: where, how it was shared, and with what.
         parameters: of all four networks.
         compile_s: to trace and compile each stage's program, or to find it in the cache of compiled programs.
         seconds, flops: medians (of steps in a row the mean), and operations, by the same stages; modulations are those
             of up to 32 steps, a step is the rest of the transformer, decoding is of the whole batch.
         weights, weight_bytes: what the transformer is kept in, and its size in memory.
-        device_flops_per_s: what the device can do in bfloat16; None where that is not known, or in another type.
-        peak_bytes: of device memory, or of the process on a CPU, since the process began.
+        device_flops_per_s: what all devices can do in bfloat16; None where that is not known, or in another type.
+        peak_bytes: of device memory, the fullest one's, or of the process on a CPU, since the process began.
         velocity: float32 [B, rows, columns, C], what the transformer gave for the same noise, text and time as ever.
         psnr_db: how near that is to what full weights give; None where nobody has compared.
     """
@@ -73,6 +76,7 @@ class Measured:
     batch_size: int
     num_steps: int
     device: str
+    mesh: str | None
     versions: dict[str, str]
     parameters: int
     compile_s: dict[str, float]
@@ -109,6 +113,7 @@ def measure(
     num_steps: int = 4,
     batch_size: int = 1,
     residency: Residency | None = None,
+    mesh: MeshSizes | None = None,
     watch: Callable[[str], None] = lambda what: None,
 ) -> Measured:
     """Run all stages of a picture with random weights, one network in memory after the other, as for a picture.
@@ -120,37 +125,41 @@ def measure(
         num_steps: steps to time, and the length of the picture.
         batch_size: pictures at once.
         residency: what waits in the host's memory; by default nothing.
+        mesh: devices that share the work; by default one does it.
         watch: told which stage begins.
 
     Raises:
-        RequestError: a size lies between tokens.
+        RequestError: a size lies between tokens, there are not as many devices, or they cannot share the pictures.
     """
-    sizes, device = MODELS[model](), jax.devices()[0]
+    sizes, places = MODELS[model](), Places.of(mesh)
     width, height = width or sizes.side_px, height or sizes.side_px
-    kind = resolve_dtype(dtype, device)
+    kind = resolve_dtype(dtype, places.device)
     rows, columns = token_grid(height, width, sizes.vae.downsampling)
-    stages = _Stages(kind, weights, device, residency or Residency(), watch)
-    with jax.default_device(device):
+    there, whole = places.latents(batch_size, rows), places.whole
+    stages = _Stages(kind, weights, places, residency or Residency(), watch)
+    with jax.default_device(places.device):
         clip_ids, t5_ids = (
             np.zeros((1, length), np.int32) for length in (sizes.clip.max_position_embeddings, sizes.text_tokens)
         )
         with stages.network(sizes.clip) as run:
-            pooled = run("CLIP", compiled.encode_text, clip_ids)
+            pooled = put(run("CLIP", compiled.encode_text, put(clip_ids, whole)), whole)
         with stages.network(sizes.t5) as run:
-            text = run("T5", compiled.encode_text, t5_ids)
+            text = run("T5", compiled.encode_text, put(t5_ids, whole))
         # Not what T5 gave: with random weights its attention is so sharp that a last bit changes all of it.
-        text = jax.random.normal(jax.random.key(1), text.shape, text.dtype)
+        text = put(jax.random.normal(jax.random.key(1), text.shape, text.dtype), whole)
         latents = jax.random.normal(jax.random.key(0), (batch_size, rows, columns, sizes.transformer.in_channels))
         ids = np.concatenate([text_ids(sizes.text_tokens), image_ids(rows, columns)])
         rope = rope_table(ids, sizes.transformer.axes_dims_rope, sizes.transformer.theta)
         sigmas = np.linspace(1, 1 / SIGMAS_AT_ONCE, SIGMAS_AT_ONCE, dtype=np.float32)
         with stages.network(sizes.transformer) as run:
             by = run("modulations", compiled.modulations, pooled, sigmas, np.float32(3.5))
-            step = (latents, by, np.int32(0), text, jax.device_put(rope))
+            by = Modulations(*(put(part, whole) for part in by))
+            step = (put(latents, there), by, np.int32(0), text, tuple(put(table, whole) for table in rope))
             velocity = run("step", compiled.velocity, *step, rounds=num_steps, in_a_row=True)
         with stages.network(sizes.vae) as run:
-            run("decoding", compiled.decode_latents, unpack(velocity[:1]))
-    stages.seconds["decoding"] *= batch_size
+            at_once = places.pictures_at_once
+            run("decoding", compiled.decode_latents, put(unpack(velocity[:at_once]), places.pictures(at_once)))
+    stages.seconds["decoding"] *= batch_size / at_once
     flops = {
         "CLIP": clip_flops(sizes.clip),
         "T5": t5_flops(sizes.t5, sizes.text_tokens),
@@ -158,7 +167,7 @@ def measure(
         "step": transformer_flops(sizes.transformer, rows * columns, sizes.text_tokens, batch_size),
         "decoding": batch_size * decoder_flops(sizes.vae, height, width),
     }
-    peak = next((peak for word, peak in PEAKS.items() if word in device.device_kind), None)
+    peak = next((peak for word, peak in PEAKS.items() if word in places.device.device_kind), None)
     return Measured(
         model=model,
         dtype=kind.name,
@@ -167,16 +176,17 @@ def measure(
         height=height,
         batch_size=batch_size,
         num_steps=num_steps,
-        device=device.device_kind,
+        device=str(places),
+        mesh=None if mesh is None else str(mesh),
         versions={name: version(name) for name in ("jax", "jaxlib", "flax")},
         parameters=stages.parameters,
         compile_s=stages.compile_s,
         seconds=stages.seconds,
         flops=flops,
-        device_flops_per_s=peak if kind == jnp.bfloat16 else None,
+        device_flops_per_s=peak * places.count if peak and kind == jnp.bfloat16 else None,
         weight_bytes=stages.weight_bytes["transformer"],
-        peak_bytes=_peak_bytes(device),
-        velocity=np.asarray(velocity),
+        peak_bytes=max(map(_peak_bytes, places.devices)),
+        velocity=on_host(velocity),
     )
 
 
@@ -187,11 +197,11 @@ class _Stages:
         self,
         dtype: jnp.dtype,
         weights: WeightKind,
-        device: jax.Device,
+        places: Places,
         residency: Residency,
         watch: Callable[[str], None],
     ) -> None:
-        self._dtype, self._weights, self._device, self._residency = dtype, weights, device, residency
+        self._dtype, self._weights, self._places, self._residency = dtype, weights, places, residency
         self._watch = watch
         self.parameters = 0
         self.weight_bytes: dict[str, int] = {}
@@ -201,7 +211,7 @@ class _Stages:
     @contextmanager
     def network(self, config: Any) -> Iterator[Callable[..., Any]]:
         """Runs programs of a network, which is freed when the block ends; gives what each gives."""
-        placement = self._residency.placement(config.component, on_device(self._device))
+        placement = self._residency.placement(config.component, self._places.weights(config.component))
         graphdef, state = random_network(config, self._dtype, placement, self._weights)
         weights = jax.tree.leaves(state)
         self.parameters += sum(map(math.prod, stored_shapes(config.component, config).values()))

@@ -31,7 +31,7 @@ def bench(
     Args:
         models: names in `MODELS`.
         dtypes, weights: as in a request. Full weights are measured before any others, which are compared with them.
-        sizes: width, height, num_steps, batch_size, as `flux_engine.bench.measure` takes them.
+        sizes: width, height, num_steps, batch_size, mesh, as `flux_engine.bench.measure` takes them.
     """
 
     def work() -> int:
@@ -85,9 +85,11 @@ def _json_lines(found: Measured) -> Iterable[str]:
 
 def _text_lines(found: Measured) -> Iterable[str]:
     pictures = f"{found.batch_size} x " if found.batch_size > 1 else ""
+    mesh = f", {found.mesh}" if found.mesh else ""
     versions = ", ".join(f"{name} {number}" for name, number in found.versions.items())
     kind = "" if found.weights == "full" else f"{found.weights}  "
-    yield f"{found.model}  {found.dtype}  {kind}{pictures}{found.width}x{found.height}  on {found.device}; {versions}"
+    size = f"{found.width}x{found.height}"
+    yield f"{found.model}  {found.dtype}  {kind}{pictures}{size}  on {found.device}{mesh}; {versions}"
     rows = {stage: _rate(found, stage) for stage in found.seconds}
     for name, value in {
         "parameters": f"{found.parameters:,}",

@@ -17,10 +17,13 @@ import jax.numpy as jnp
 import numpy as np
 
 from flux_engine import compiled
+from flux_engine.configs import Component
 from flux_engine.memory import Networks
 from flux_engine.prompt_cache import PromptCache, fingerprint
 from flux_engine.residency import ENCODERS
+from flux_engine.sharding import Places
 from flux_engine.tokenizers import CLIPTokenizer, Encoded, T5Tokenizer
+from flux_engine.weights.placing import put
 from flux_engine.weights.sources import Checkpoint
 
 PROMPTS_KEPT = 16
@@ -49,7 +52,7 @@ class PromptEncoder:
         checkpoint: whose.
         networks: where the encoders are.
         clip, t5: their tokenizers.
-        device, dtype: where and in what they compute.
+        places, dtype: where and in what they compute.
         kept: where encoded prompts are kept from one run to the next; None for nowhere.
     """
 
@@ -60,12 +63,12 @@ class PromptEncoder:
         clip: CLIPTokenizer,
         t5: T5Tokenizer,
         *,
-        device: jax.Device,
+        places: Places,
         dtype: jnp.dtype,
         kept: PromptCache | None,
     ) -> None:
         self._checkpoint, self._networks, self._clip, self._t5 = checkpoint, networks, clip, t5
-        self._device, self._dtype, self._kept = device, dtype, kept
+        self._places, self._dtype, self._kept = places, dtype, kept
         self._encoded: OrderedDict[str, EncodedPrompt] = OrderedDict()
 
     def knows(self, prompt: str) -> bool:
@@ -88,14 +91,13 @@ class PromptEncoder:
         if key in self._encoded:
             self._encoded.move_to_end(key)
         elif self._kept is not None and (arrays := self._kept.get(key)) is not None:
-            text, pooled = jax.device_put((arrays["text"], arrays["pooled"]), self._device)
+            text, pooled = (put(arrays[name], self._places.whole) for name in ("text", "pooled"))
             self._encoded[key] = EncodedPrompt(text, pooled, self._warning(clip, t5))
         return self._encoded.get(key)
 
     def _encode(self, prompt: str) -> EncodedPrompt:
         clip, t5 = self._clip.encode([prompt]), self._t5.encode([prompt])
-        pooled = compiled.encode_text(*self._networks.load("clip_text"), jax.device_put(clip.ids, self._device))
-        text = compiled.encode_text(*self._networks.load("t5_text"), jax.device_put(t5.ids, self._device))
+        pooled, text = self._run("clip_text", clip), self._run("t5_text", t5)
         # The encoders leave next: their results must be there first, or their weights would live on.
         jax.block_until_ready((pooled, text))
         key = self._key(clip, t5)
@@ -103,6 +105,10 @@ class PromptEncoder:
             self._kept.put(key, {"text": np.asarray(text), "pooled": np.asarray(pooled)})
         self._encoded[key] = EncodedPrompt(text, pooled, self._warning(clip, t5))
         return self._encoded[key]
+
+    def _run(self, encoder: Component, tokens: Encoded) -> jax.Array:
+        whole = self._places.whole
+        return put(compiled.encode_text(*self._networks.load(encoder), put(tokens.ids, whole)), whole)
 
     def _key(self, clip: Encoded, t5: Encoded) -> str:
         """What two encodings have in common only if they are the same to the last bit."""
@@ -115,8 +121,8 @@ class PromptEncoder:
             return []
         weights = [self._checkpoint.parts[encoder].open() for encoder in ENCODERS]
         places: Iterable[Path] = [place for own in weights for place in (own.files or [Path(own.origin)])]
-        device = (self._device.platform, self._device.device_kind, jax.__version__)
-        return [FORMAT, fingerprint(sorted(places)), self._dtype.name, *device]
+        device = (self._places.device.platform, self._places.device.device_kind, jax.__version__)
+        return [FORMAT, fingerprint(sorted(places)), self._dtype.name, *device, str(self._places.sizes or "")]
 
     def _warning(self, clip: Encoded, t5: Encoded) -> str:
         cuts = (("CLIP", self._clip.max_length, clip.cut[0]), ("T5", self._t5.max_length, t5.cut[0]))

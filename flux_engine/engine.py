@@ -38,6 +38,9 @@ from flux_engine.request import (
 )
 from flux_engine.sampling.denoiser import DenoiserState
 from flux_engine.sampling.latents import unpack
+from flux_engine.sharding import Places
+from flux_engine.weights.placing import on_host
+from flux_engine.where import MeshSizes
 
 WORDS: dict[Component, str] = {
     "clip_text": "CLIP text encoder",
@@ -51,13 +54,21 @@ class Engine:
     """Paints requests one after another; keeps the last model loaded, and on the disk what was compiled and encoded.
 
     Args:
+        mesh: devices to share the work; by default one does it. Those of several processes keep nothing on the disk:
+            what one of them finds there and another does not, they would not compute together.
         verbose: say on stderr what is loaded and released.
+
+    Raises:
+        RequestError: there are not as many devices.
     """
 
-    def __init__(self, *, verbose: bool = False) -> None:
+    def __init__(self, *, mesh: MeshSizes | None = None, verbose: bool = False) -> None:
         allow_most_of_the_device()
-        keep_compiled()
-        self._verbose = verbose
+        self._is_alone = jax.process_count() == 1
+        if self._is_alone:
+            keep_compiled()
+        self._places = Places.of(mesh)
+        self._mesh, self._verbose = mesh, verbose
         self._loader: FluxModelLoader | None = None
         self._loaded: tuple[str | None, str] | None = None
 
@@ -75,6 +86,7 @@ class Engine:
         """
         clock = _Clock()
         loader = yield from self._load_model(request, clock)
+        loader.check_shares(request.height, request.width, request.batch_size)
         yield from self._make_room(loader, request, clock)
         yield from self._set_loras(loader, request, clock, watch)
         yield from self._encode(loader, request, clock, watch)
@@ -109,22 +121,31 @@ class Engine:
     def _load_model(self, request: GenerationRequest, clock: _Clock) -> Generator[Event, None, FluxModelLoader]:
         """The loader of the request's model; another model's memory is freed first."""
         # resolved: a picture's own record names what "auto" was, and recalling it must not read the model again
-        wanted = (request.checkpoint_dir, resolve_dtype(request.dtype, jax.devices()[0]).name)
+        wanted = (request.checkpoint_dir, self.dtype_of(request))
         if self._loader is not None and self._loaded == wanted:
             return self._loader
         yield StageStarted("loading", "model")
         with clock("loading"):
-            if self._loader is not None:
-                self._loader.release()
-            self._loader = None
+            self.forget()
             self._loader = FluxModelLoader(
                 checkpoint_dir=request.checkpoint_dir,
+                mesh=self._mesh,
                 dtype=request.dtype,
                 verbose=self._verbose,
-                prompt_cache=PromptCache(platformdirs.user_cache_path("flux-tui", appauthor=False) / "prompts"),
+                prompt_cache=_prompt_cache() if self._is_alone else None,
             )
             self._loaded = wanted
         return self._loader
+
+    def dtype_of(self, request: GenerationRequest) -> DType:
+        """What a request's "auto" is here."""
+        return cast(DType, resolve_dtype(request.dtype, self._places.device).name)
+
+    def forget(self) -> None:
+        """Free the model; the next request reads its own anew."""
+        if self._loader is not None:
+            self._loader.release()
+        self._loader = None
 
     def _make_room(self, loader: FluxModelLoader, request: GenerationRequest, clock: _Clock) -> Iterator[Event]:
         """Have weights lie so that the picture fits into the memory.
@@ -140,22 +161,21 @@ class Engine:
             text_tokens=loader.t5_tokenizer.max_length,
             step_cache=request.step_cache > 0,
         )
-        free = planning.free_memory(loader.device, loader.device_bytes)
-        if planning.is_roomy(loader.configs, picture, free):
+        free = planning.free_memory(self._places, loader.device_bytes)
+        if planning.is_roomy(loader.configs, picture, self._places, free):
             loader.settle(planning.RESIDENCIES[0])
             return
         yield StageStarted("loading", "memory plan")
         with clock("loading"):
-            plan = planning.plan(loader.configs, picture, device=loader.device, free=free)
-            planning.check(plan, loader.configs, loader.device)
+            plan = planning.plan(loader.configs, picture, places=self._places, free=free)
+            planning.check(plan, loader.configs, self._places)
             loader.settle(plan.residency)
 
     def status(self) -> EngineStatus:
         """Where it computes, and how much of the device's memory is used."""
-        device = jax.devices()[0]
-        memory = device.memory_stats() or {}
+        memory = self._places.device.memory_stats() or {}
         return EngineStatus(
-            device=device.platform if device.platform == "cpu" else device.device_kind,
+            device=str(self._places),
             model_name=self._loader.model_name if self._loader else "",
             bytes_in_use=memory.get("bytes_in_use"),
             bytes_limit=memory.get("bytes_limit"),
@@ -231,14 +251,19 @@ class Engine:
         return state.latents
 
     def _decode(self, loader: FluxModelLoader, latents: jax.Array, clock: _Clock) -> Generator[Event, None, np.ndarray]:
-        """Images [B, H, W, 3], one after another: between two of them the watcher can stop, and memory is for one."""
-        images = []
-        for place in range(len(latents)):
-            yield StageStarted("decoding", f"{place + 1} of {len(latents)}" if len(latents) > 1 else "")
+        """Images [B, H, W, 3], one a device at once: in between the watcher can stop, and memory is for one."""
+        images, at_once = [], loader.places.pictures_at_once
+        for place in range(0, len(latents), at_once):
+            those = f"{place + 1}" if at_once == 1 else f"{place + 1}-{place + at_once}"
+            yield StageStarted("decoding", f"{those} of {len(latents)}" if len(latents) > 1 else "")
             with clock("decoding"):
-                one = jax.lax.dynamic_slice_in_dim(latents, place, 1)
-                images.append(np.asarray(loader.decode_latents(one))[0])
-        return np.stack(images)
+                some = jax.lax.dynamic_slice_in_dim(latents, place, at_once)
+                images.append(on_host(loader.decode_latents(some)))
+        return np.concatenate(images)
+
+
+def _prompt_cache() -> PromptCache:
+    return PromptCache(platformdirs.user_cache_path("flux-tui", appauthor=False) / "prompts")
 
 
 def _one_ahead(states: Iterator[DenoiserState]) -> Iterator[DenoiserState]:
@@ -257,7 +282,7 @@ def _prompts(request: GenerationRequest) -> list[str]:
 
 
 def _preview(state: DenoiserState, factors: np.ndarray) -> RGBImage:
-    return _rgb(latent_rgb(np.asarray(unpack(state.clean[:1]))[0], factors))
+    return _rgb(latent_rgb(on_host(unpack(state.clean[:1]))[0], factors))
 
 
 def _rgb(pixels: np.ndarray) -> RGBImage:

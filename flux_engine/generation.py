@@ -37,6 +37,7 @@ class FluxConditionedNetwork:
         warnings: what a person should know about the prompt.
         prepare: told at which sigmas a run will ask for velocities, before it begins.
         reused: how many velocities of the latest run came out of a step cache.
+        place: puts latents where the network takes them.
     """
 
     network_fn: Velocity
@@ -49,6 +50,7 @@ class FluxConditionedNetwork:
     warnings: tuple[str, ...] = ()
     prepare: Callable[[Sequence[np.float32]], None] = lambda sigmas: None
     reused: Callable[[], int] = lambda: 0
+    place: Callable[[jax.Array], jax.Array] = lambda latents: latents
 
 
 def run_diffuse_generation(
@@ -127,8 +129,9 @@ def denoising_states(
     check_choice("noise", noise, get_args(Noise))
     check_timer(timer, sigma_shift)
     denoiser = Denoiser(_timer(conditioned_network, num_steps, sigma_shift, timer), INTEGRATORS[integrator])
+    latents = conditioned_network.place(gaussian(noise, seed, batch_size, *grid, conditioned_network.in_channels))
     conditioned_network.prepare(denoiser.evaluations())
-    start = denoiser.start(gaussian(noise, seed, batch_size, *grid, conditioned_network.in_channels))
+    start = denoiser.start(latents)
     return denoiser.run(conditioned_network.network_fn, start)
 
 

@@ -35,8 +35,11 @@ from flux_engine.request import DType, LoraUse, check_choice, check_guidance, ch
 from flux_engine.residency import Residency
 from flux_engine.sampling.denoiser import classifier_free
 from flux_engine.sampling.latents import PATCH, pack, token_grid, unpack
+from flux_engine.sharding import Places
 from flux_engine.tokenizers import load_tokenizers
+from flux_engine.weights.placing import on_host, put
 from flux_engine.weights.sources import open_checkpoint
+from flux_engine.where import MeshSizes
 
 C = TypeVar("C", TransformerConfig, VAEConfig, CLIPTextConfig, T5Config)
 
@@ -49,13 +52,14 @@ class FluxModelLoader:
     Args:
         checkpoint_dir: a folder or file in any layout that `flux_engine.weights.sources` knows; None is the demo model.
         device: where to compute; by default JAX's own default.
+        mesh: devices to share the work, in place of one: sizes for JAX's first devices, or a mesh of one's own.
         dtype: what to compute in and keep weights in; "auto" is the faster one of this device.
         verbose: say on stderr what is loaded and released.
         prompt_cache: where encoded prompts are kept from one run to the next; by default nowhere.
         residency: what waits in the host's memory; see `settle`.
 
     Raises:
-        RequestError: there is no such dtype.
+        RequestError: there is no such dtype, or there are not as many devices.
         CheckpointNotFound, CheckpointCorrupt, ConfigError, TokenizerError: the folder is no usable checkpoint.
         WeightsMismatch: its parts come from different models. What only the weights can tell is found when a network
             is first needed.
@@ -66,6 +70,7 @@ class FluxModelLoader:
         *,
         checkpoint_dir: Path | str | None = None,
         device: jax.Device | None = None,
+        mesh: MeshSizes | jax.sharding.Mesh | None = None,
         dtype: DType = "auto",
         verbose: bool = False,
         prompt_cache: PromptCache | None = None,
@@ -75,7 +80,8 @@ class FluxModelLoader:
         self.checkpoint_dir = DEMO_CHECKPOINT if checkpoint_dir is None else Path(os.path.expanduser(checkpoint_dir))
         self._checkpoint = open_checkpoint(self.checkpoint_dir)
         self.model_name = "demo" if checkpoint_dir is None else self._checkpoint.name
-        self.device = device or jax.devices()[0]
+        self.places = Places.of(mesh or device)
+        self.device = self.places.device
         self.dtype = resolve_dtype(dtype, self.device)
         self.configs = {component: part.config for component, part in self._checkpoint.parts.items()}
         self.transformer_config = self._config(TransformerConfig)
@@ -84,14 +90,14 @@ class FluxModelLoader:
         self.clip_tokenizer, self.t5_tokenizer = load_tokenizers(self._checkpoint.folder, guidance_embeds=guided)
         self._check_that_parts_fit()
         self._networks = Networks(
-            self._checkpoint, device=self.device, dtype=self.dtype, verbose=verbose, residency=residency
+            self._checkpoint, places=self.places, dtype=self.dtype, verbose=verbose, residency=residency
         )
         self._prompts = PromptEncoder(
             self._checkpoint,
             self._networks,
             self.clip_tokenizer,
             self.t5_tokenizer,
-            device=self.device,
+            places=self.places,
             dtype=self.dtype,
             kept=prompt_cache,
         )
@@ -147,7 +153,7 @@ class FluxModelLoader:
                 guidance_scale,
                 rows,
                 columns,
-                self.device,
+                self.places,
                 step_cache,
             )
             for text in encoded
@@ -161,6 +167,7 @@ class FluxModelLoader:
             network_fn=classifier_free(fields[0], fields[1], true_cfg_scale) if negated else fields[0],
             prepare=prepare,
             reused=lambda: sum(field.reused() for field in fields),
+            place=lambda latents: put(latents, self.places.latents(*latents.shape[:2])),
             in_channels=self.transformer_config.in_channels,
             rows=rows,
             columns=columns,
@@ -169,6 +176,14 @@ class FluxModelLoader:
             shifts_with_size=self.transformer_config.guidance_embeds,
             warnings=tuple(notes),
         )
+
+    def check_shares(self, height: int, width: int, batch_size: int) -> None:
+        """Refuse pictures that the devices of a mesh cannot share.
+
+        Raises:
+            RequestError: the pictures, or their rows of tokens, do not come out even.
+        """
+        self.places.latents(batch_size, token_grid(height, width, self.vae_config.downsampling)[0])
 
     def encode_prompts(self, prompts: Sequence[str]) -> list[EncodedPrompt]:
         """Both encoders' reading of each prompt; the last few are kept, so a new seed costs nothing.
@@ -241,7 +256,7 @@ class FluxModelLoader:
         _, height, width, _ = np.shape(images)
         token_grid(height, width, self.vae_config.downsampling)
         graphdef, state = self.load("vae")
-        images = jax.device_put(jnp.asarray(images, jnp.float32), self.device)
+        images = put(jnp.asarray(images, jnp.float32), self.places.whole)
         return pack(compiled.encode_images(graphdef, state, images))
 
     def decode_latents(self, latents: jax.Array) -> jax.Array:
@@ -252,7 +267,7 @@ class FluxModelLoader:
         """
         _check_shape("latents", latents, "B rows columns C", self.transformer_config.in_channels)
         graphdef, state = self.load("vae")
-        return compiled.decode_latents(graphdef, state, unpack(jax.device_put(latents, self.device)))
+        return compiled.decode_latents(graphdef, state, unpack(put(latents, self.places.pictures(len(latents)))))
 
     def latent_rgb_factors(self) -> np.ndarray:
         """The linear map [C + 1, 3] from latents to colours for previews; see `flux_engine.preview`."""
@@ -261,7 +276,9 @@ class FluxModelLoader:
             self._latent_rgb = load_factors(folder, channels)
         if self._latent_rgb is None:
             self._latent_rgb = fit_to_colour_fields(
-                lambda images: compiled.encode_images(*self.load("vae"), (images + 1) / 2)
+                lambda images: on_host(
+                    compiled.encode_images(*self.load("vae"), put((images + 1) / 2, self.places.whole))
+                )
             )
         return self._latent_rgb
 

@@ -20,6 +20,7 @@ from flux_engine.configs import Component
 from flux_engine.errors import RequestError
 from flux_engine.request import LoraUse
 from flux_engine.residency import ENCODERS, Residency
+from flux_engine.sharding import Places
 from flux_engine.weights.checkpoint import (
     HOST,
     Network,
@@ -27,13 +28,13 @@ from flux_engine.weights.checkpoint import (
     laid,
     load_network,
     named_leaves,
-    on_device,
     rebuilt,
 )
 from flux_engine.weights.lora_apply import Placed, attach, place
 from flux_engine.weights.lora_fuse import fuse
 from flux_engine.weights.lora_metadata import printable
 from flux_engine.weights.open_loras import OpenLora, OpenLoras
+from flux_engine.weights.placing import part_bytes
 from flux_engine.weights.sources import Checkpoint
 
 LORA_COMPONENTS: tuple[Component, ...] = ("transformer", "clip_text", "t5_text")
@@ -67,7 +68,7 @@ class Networks:
 
     Args:
         checkpoint: whose.
-        device: where they compute.
+        places: where they compute.
         dtype: what they are kept in and compute in.
         verbose: say on stderr what is read and released.
         residency: what lies where; `settle` changes it.
@@ -77,12 +78,12 @@ class Networks:
         self,
         checkpoint: Checkpoint,
         *,
-        device: jax.Device,
+        places: Places,
         dtype: jnp.dtype,
         verbose: bool,
         residency: Residency | None = None,
     ) -> None:
-        self._checkpoint, self._device, self._dtype, self._verbose = checkpoint, device, dtype, verbose
+        self._checkpoint, self._places, self._dtype, self._verbose = checkpoint, places, dtype, verbose
         self.residency = residency or Residency()
         self._resident: dict[Component, _Resident] = {}
         self._files = OpenLoras({component: checkpoint.parts[component].config for component in LORA_COMPONENTS})
@@ -104,7 +105,7 @@ class Networks:
             if component in ENCODERS and self.residency.encoders == "alone":
                 self.release("transformer")
                 self.release("vae")
-            self._log(f"loading {component} as {self._dtype.name} onto {self._device}")
+            self._log(f"loading {component} as {self._dtype.name} onto {self._places}")
             network = load_network(
                 self._checkpoint.parts[component].open(),
                 placement=self._placement(component),
@@ -120,9 +121,9 @@ class Networks:
 
     @property
     def device_bytes(self) -> int:
-        """What lies on the device, LoRAs included."""
+        """What lies on each device, LoRAs included."""
         leaves = [leaf for resident in self._resident.values() for leaf in jax.tree.leaves(resident.current[1])]
-        return sum(leaf.nbytes for leaf in leaves if leaf.sharding.memory_kind != HOST)
+        return sum(part_bytes(leaf) for leaf in leaves if leaf.sharding.memory_kind != HOST)
 
     def release(self, component: Component) -> None:
         """Give a network's memory back now."""
@@ -198,7 +199,7 @@ class Networks:
                 resident.take([] if self._choice.fused else self._choice.of(component), placed[component])
 
     def _placement(self, component: Component) -> Placement:
-        return self.residency.placement(component, on_device(self._device))
+        return self.residency.placement(component, self._places.weights(component))
 
     def _with_loras(self, network: Network, component: Component, on_read: OnRead) -> _Resident:
         loras = self._choice.of(component)

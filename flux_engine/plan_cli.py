@@ -19,6 +19,7 @@ from flux_engine.request import check_sampling
 
 if TYPE_CHECKING:
     from flux_engine.planning import Plan
+    from flux_engine.where import MeshSizes
 
 WORDS = {"transformer": "transformer", "vae": "autoencoder", "clip_text": "CLIP", "t5_text": "T5"}
 
@@ -31,6 +32,7 @@ def plan(
     height: int | None,
     batch_size: int,
     budget_bytes: int | None,
+    mesh: MeshSizes | None = None,
     as_json: bool,
 ) -> int:
     """Say what a picture would take; the exit status, FAILED if it is more than is free.
@@ -39,32 +41,32 @@ def plan(
         model: a name in `MODELS`, or the path of a checkpoint; the name of a file comes second.
         dtype, width, height, batch_size: as in a request; sizes are by default the model's own.
         budget_bytes: of the device's memory to plan with, instead of what is free.
+        mesh: devices that share the work; what each takes is told.
     """
 
     def work() -> int:
         check_sampling(1, 0, batch_size, None)
         allow_most_of_the_device()
-        import jax
-
         from flux_engine import planning
         from flux_engine.compile_cache import keep_compiled
         from flux_engine.precision import resolve_dtype
         from flux_engine.programs import Picture
+        from flux_engine.sharding import Places
 
         keep_compiled()
         configs, text_tokens, side_px = _sizes(model)
-        device = jax.devices()[0]
+        places = Places.of(mesh)
         picture = Picture(
-            dtype=resolve_dtype(dtype, device),
+            dtype=resolve_dtype(dtype, places.device),
             width=width or side_px,
             height=height or side_px,
             batch_size=batch_size,
             text_tokens=text_tokens,
         )
-        free = planning.free_memory(device)
+        free = planning.free_memory(places)
         if budget_bytes is not None:
             free = replace(free, device=budget_bytes)
-        found = planning.plan(configs, picture, device=device, free=free)
+        found = planning.plan(configs, picture, places=places, free=free)
         Stdout().write(*(line.encode() for line in (_json_lines if as_json else _table)(model, found)))
         return DONE if found.fits_all else FAILED
 
@@ -97,6 +99,7 @@ def _json_lines(model: str, found: Plan) -> Iterator[str]:
         "batch_size": picture.batch_size,
         "residency": asdict(found.residency),
         "waiting": dict(found.waiting),
+        "mesh": None if found.places.sizes is None else str(found.places.sizes),
         "free_bytes": found.free.device,
         "fits": found.fits_all,
     }
@@ -108,15 +111,16 @@ def _json_lines(model: str, found: Plan) -> Iterator[str]:
 def _table(model: str, found: Plan) -> Iterator[str]:
     picture, free = found.picture, found.free.device
     pictures = f"{picture.batch_size} x " if picture.batch_size > 1 else ""
-    left = "" if free is None else f", {_bytes(free)} free"
-    yield f"{model}  {picture.dtype.name}  {pictures}{picture.width}x{picture.height}  on {found.device}{left}"
+    each = " each" if found.places.sizes else ""
+    left = "" if free is None else f", {_bytes(free)}{each} free"
+    yield f"{model}  {picture.dtype.name}  {pictures}{picture.width}x{picture.height}  on {found.places}{left}"
     networks = {name: size for stage in found.stages for name, size in stage.networks.items()}
     yield f"  {'':<9} {'weights':>9} {'working':>9} {'peak':>9}"
     for stage in found.stages:
         columns = (sum(stage.networks.values()), stage.working_bytes, stage.peak_bytes)
         fits = "" if found.fits(stage) else "  does not fit"
         yield f"  {stage.name:<9} {' '.join(f'{_bytes(size):>9}' for size in columns)}{fits}"
-    yield f"  on the device: {_listed(networks)}"
+    yield f"  on {'each' if found.places.sizes else 'the'} device: {_listed(networks)}"
     if found.waiting:
         yield f"  streamed from the host's memory: {_listed(found.waiting)}"
     if not found.residency.encoders_stay:

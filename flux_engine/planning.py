@@ -6,7 +6,6 @@ shapes alone. Knows nothing of what is loaded.
 
 from __future__ import annotations
 
-import math
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
 from functools import lru_cache
@@ -20,7 +19,9 @@ from flux_engine.errors import NotEnoughMemory
 from flux_engine.host_memory import memory_bytes
 from flux_engine.programs import Configs, Picture, abstract, programs
 from flux_engine.residency import ENCODERS, Residency
+from flux_engine.sharding import Places
 from flux_engine.weights.checkpoint import HOST
+from flux_engine.weights.placing import part_bytes
 
 STAGES = ("prompt", "steps", "decoding")
 SLACK = 1.05  # predicted peaks were up to 5 % below those of a GPU
@@ -77,7 +78,7 @@ class Plan:
 
     Attributes:
         picture: what is planned.
-        device: where.
+        places: where; bytes are of each device.
         residency: what is on the device, and what waits where.
         stages: what is on the device.
         waiting: bytes of the weights in the host's memory, by network.
@@ -85,7 +86,7 @@ class Plan:
     """
 
     picture: Picture
-    device: str
+    places: Places
     residency: Residency
     stages: tuple[Stage, ...]
     waiting: Mapping[Component, int]
@@ -102,35 +103,35 @@ class Plan:
         return all(map(self.fits, self.stages)) and (self.free.host is None or waits <= self.free.host)
 
 
-def plan(configs: Configs, picture: Picture, *, device: jax.Device | None = None, free: Memory | None = None) -> Plan:
+def plan(configs: Configs, picture: Picture, *, places: Places | None = None, free: Memory | None = None) -> Plan:
     """The fastest way to paint a picture that fits into the memory; if none does, the smallest.
 
     Args:
         configs: of all four networks.
         picture: size, batch and type.
-        device: by default JAX's own default.
+        places: by default one device, JAX's own default; of several, what each of them takes is planned.
         free: by default what is free now.
 
     Raises:
         RequestError: a size lies between tokens.
     """
-    device = device or jax.devices()[0]
-    free = free or free_memory(device)
+    places = places or Places.of(None)
+    free = free or free_memory(places)
     for residency in RESIDENCIES:
         if residency.uses_host and free.host == 0:
             continue
-        found = with_residency(configs, picture, residency, device, free)
+        found = with_residency(configs, picture, residency, places, free)
         if found.fits_all:
             break
     return found
 
 
-def with_residency(configs: Configs, picture: Picture, residency: Residency, device: jax.Device, free: Memory) -> Plan:
+def with_residency(configs: Configs, picture: Picture, residency: Residency, places: Places, free: Memory) -> Plan:
     """The same picture with weights where `residency` says."""
-    stages, waiting = _stages(tuple(configs.items()), picture, residency, device)
+    stages, waiting = _stages(tuple(configs.items()), picture, residency, places)
     return Plan(
         picture=picture,
-        device=device.device_kind,
+        places=places,
         residency=residency,
         stages=stages,
         waiting=waiting,
@@ -138,18 +139,18 @@ def with_residency(configs: Configs, picture: Picture, residency: Residency, dev
     )
 
 
-def is_roomy(configs: Configs, picture: Picture, free: Memory) -> bool:
+def is_roomy(configs: Configs, picture: Picture, places: Places, free: Memory) -> bool:
     """Whether all fits by far, which needs no program to be compiled: so it is with small models and small pictures."""
     transformer, vae = configs["transformer"], configs["vae"]
     assert isinstance(transformer, TransformerConfig) and isinstance(vae, VAEConfig)
-    weights = sum(_bytes(config, picture, RESIDENCIES[0], jax.devices()[0])[0] for config in configs.values())
+    weights = sum(_bytes(config, picture, RESIDENCIES[0], places)[0] for config in configs.values())
     pixels = picture.width * picture.height
     tokens = picture.batch_size * (pixels // vae.downsampling**2 + picture.text_tokens)
     numbers = tokens * (transformer.hidden_dim + transformer.mlp_dim) + pixels * max(vae.block_out_channels)
     return free.device is not None and ROOMY * (weights + 4 * numbers) < free.device
 
 
-def check(found: Plan, configs: Configs, device: jax.Device) -> None:
+def check(found: Plan, configs: Configs, places: Places) -> None:
     """Refuse a picture that does not fit.
 
     Raises:
@@ -161,13 +162,13 @@ def check(found: Plan, configs: Configs, device: jax.Device) -> None:
     picture = found.picture
     free = found.free.device or 0
     raise NotEnoughMemory(
-        f"{_named(picture)} needs {stage.peak_bytes * SLACK / 1e9:.1f} GB of {device.device_kind} in the stage "
+        f"{_named(picture)} needs {stage.peak_bytes * SLACK / 1e9:.1f} GB of {places} in the stage "
         f"'{stage.name}'; {free / 1e9:.1f} GB are free.",
         hint=next(
             (
                 f"{_named(smaller)} would fit."
                 for smaller in _smaller(picture)
-                if plan(configs, smaller, device=device, free=found.free).fits_all
+                if plan(configs, smaller, places=places, free=found.free).fits_all
             ),
             "No smaller picture would fit either: free memory, or use a smaller model.",
         ),
@@ -191,20 +192,20 @@ def _smaller(picture: Picture) -> Iterator[Picture]:
 
 @lru_cache(maxsize=64)
 def _stages(
-    configs: tuple[tuple[Component, Any], ...], picture: Picture, residency: Residency, device: jax.Device
+    configs: tuple[tuple[Component, Any], ...], picture: Picture, residency: Residency, places: Places
 ) -> tuple[tuple[Stage, ...], Mapping[Component, int]]:
-    sizes = {name: _bytes(config, picture, residency, device) for name, config in configs}
+    sizes = {name: _bytes(config, picture, residency, places) for name, config in configs}
     there = {name: set(sizes) for name in STAGES}
     if not residency.encoders_stay:
         there |= {name: set(sizes) - set(ENCODERS) for name in STAGES[1:]}
     if residency.encoders == "alone":
         there["prompt"] = set(ENCODERS)
     working = dict.fromkeys(STAGES, 0)
-    for program in programs(dict(configs), picture, residency, device):
+    for program in programs(dict(configs), picture, residency, places):
         working[program.stage] = max(working[program.stage], program.working_bytes())
         if program.stage == "steps":
             latents = program.arguments[0]
-    working["decoding"] += math.prod(latents.shape) * 4  # they stay while one after another is decoded
+    working["decoding"] += part_bytes(latents)  # they stay while one after another is decoded
     stages = tuple(
         Stage(
             name=name,
@@ -216,18 +217,19 @@ def _stages(
     return stages, MappingProxyType({name: waits for name, (_, waits) in sizes.items() if waits})
 
 
-def _bytes(config: Any, picture: Picture, residency: Residency, device: jax.Device) -> tuple[int, int]:
-    """What a network weighs on the device, and what of it waits on the host."""
-    leaves = jax.tree.leaves(abstract(config, picture.dtype, residency, device)[1])
-    sizes = [(math.prod(leaf.shape) * picture.dtype.itemsize, leaf.sharding.memory_kind == HOST) for leaf in leaves]
+def _bytes(config: Any, picture: Picture, residency: Residency, places: Places) -> tuple[int, int]:
+    """What a network weighs on each device, and what of it waits on the host."""
+    leaves = jax.tree.leaves(abstract(config, picture.dtype, residency, places)[1])
+    sizes = [(part_bytes(leaf), leaf.sharding.memory_kind == HOST) for leaf in leaves]
     return sum(size for size, waits in sizes if not waits), sum(size for size, waits in sizes if waits)
 
 
-def free_memory(device: jax.Device, held: int = 0) -> Memory:
-    """What may be used, `held` bytes of the device included, which are to be used again."""
+def free_memory(places: Places, held: int = 0) -> Memory:
+    """What may be used, of each device if there are several, and `held` bytes included, which are to be used again."""
     used, total = memory_bytes()
     machine = None if used is None or total is None else total - used
-    stats = device.memory_stats() or {}
-    if "bytes_limit" in stats:
-        return Memory(device=stats["bytes_limit"] - stats.get("bytes_in_use", 0) + held, host=machine)
-    return Memory(device=None if machine is None else machine + held, host=0)
+    stats = [device.memory_stats() or {} for device in places.devices]
+    if all("bytes_limit" in each for each in stats):
+        left = min(each["bytes_limit"] - each.get("bytes_in_use", 0) for each in stats)
+        return Memory(device=left + held, host=machine)
+    return Memory(device=None if machine is None else machine // len(stats) + held, host=0)

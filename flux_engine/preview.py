@@ -34,7 +34,7 @@ def fit(latents: np.ndarray, images: np.ndarray) -> np.ndarray:
     return np.linalg.lstsq(known, cells.reshape(-1, 3), rcond=None)[0].astype(np.float32)
 
 
-def fit_to_colour_fields(encode: Callable[[jax.Array], jax.Array]) -> np.ndarray:
+def fit_to_colour_fields(encode: Callable[[jax.Array], jax.Array | np.ndarray]) -> np.ndarray:
     """Factors for an autoencoder whose `encode` takes images [B, H, W, 3] in [-1, 1] to latents [B, h, w, C]."""
     rng = np.random.default_rng(0)
     corners = jnp.asarray(rng.random((FIT_IMAGES, 4, 4, 3)), jnp.float32)

@@ -5,7 +5,6 @@ To compile them is to know what memory they take; and with the cache of compiled
 
 from __future__ import annotations
 
-import math
 from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import partial
@@ -19,18 +18,20 @@ from flux_engine import compiled
 from flux_engine.configs import CLIPTextConfig, Component, NetworkConfig, T5Config, TransformerConfig, VAEConfig
 from flux_engine.models.apart import Apart
 from flux_engine.models.step_cache import empty_cache
+from flux_engine.models.transformer import Modulations
 from flux_engine.prompt_velocity import SIGMAS_AT_ONCE
 from flux_engine.residency import Residency
 from flux_engine.sampling.latents import PATCH, token_grid
+from flux_engine.sharding import Places
 from flux_engine.weights.checkpoint import (
     abstract_network,
     block_place,
     lies_apart,
     named_leaves,
-    on_device,
     rebuilt,
 )
 from flux_engine.weights.names import LeafPath
+from flux_engine.weights.placing import part_bytes
 
 Configs = Mapping[Component, NetworkConfig]
 
@@ -77,14 +78,14 @@ class Program(NamedTuple):
         return [it.compile() for it in compiled.lowered(self.function, *self.network, *self.arguments)]
 
     def working_bytes(self) -> int:
-        """What it takes beside weights: inputs, results, and all in between at its peak, as XLA says."""
-        inputs = sum(math.prod(leaf.shape) * leaf.dtype.itemsize for leaf in jax.tree.leaves(self.arguments))
+        """What it takes on each device beside weights: inputs, results, and all in between at its peak, as XLA says."""
+        inputs = sum(map(part_bytes, jax.tree.leaves(self.arguments)))
         analyses: list[Any] = [program.memory_analysis() for program in self.compile()]
         between = len(analyses) > 1  # one block's results are the next one's inputs
         return inputs + max(it.temp_size_in_bytes + (1 + between) * it.output_size_in_bytes for it in analyses)
 
 
-def programs(configs: Configs, picture: Picture, residency: Residency, device: jax.Device) -> tuple[Program, ...]:
+def programs(configs: Configs, picture: Picture, residency: Residency, places: Places) -> tuple[Program, ...]:
     """All of them in the order in which a picture runs them.
 
     Raises:
@@ -95,24 +96,29 @@ def programs(configs: Configs, picture: Picture, residency: Residency, device: j
     assert isinstance(clip, CLIPTextConfig) and isinstance(t5, T5Config)
     dtype = picture.dtype
     rows, columns = token_grid(picture.height, picture.width, vae.downsampling)
-    text = _shape(1, picture.text_tokens, t5.d_model, dtype=dtype)
-    pooled = _shape(1, clip.hidden_size, dtype=dtype)
-    networks = {name: abstract(config, dtype, residency, device) for name, config in configs.items()}
+    text = _lies(_shape(1, picture.text_tokens, t5.d_model, dtype=dtype), places, places.whole)
+    pooled = _lies(_shape(1, clip.hidden_size, dtype=dtype), places, places.whole)
+    networks = {name: abstract(config, dtype, residency, places) for name, config in configs.items()}
     graphdef, state = networks["transformer"]
     conditions = (pooled, _shape(SIGMAS_AT_ONCE), _shape())
-    by = jax.eval_shape(partial(compiled.modulations, graphdef), state, *conditions)
-    rope = (_shape(picture.text_tokens + rows * columns, transformer.head_dim // 2),) * 2
-    latents = _shape(picture.batch_size, rows, columns, transformer.in_channels)
+    said: Any = jax.eval_shape(partial(compiled.modulations, graphdef), state, *conditions)
+    by = Modulations(*(_lies(part, places, places.whole) for part in said))
+    angles = _shape(picture.text_tokens + rows * columns, transformer.head_dim // 2)
+    rope = (_lies(angles, places, places.whole),) * 2
+    B, at_once = picture.batch_size, places.pictures_at_once
+    latents = _lies(_shape(B, rows, columns, transformer.in_channels), places, places.latents(B, rows))
     velocity: Any = compiled.velocity
     given: tuple[Any, ...] = (latents, by, _shape(dtype=jnp.int32), text, rope)
     if picture.step_cache:
         tokens = (picture.batch_size, rows * columns, transformer.hidden_dim)
         cache = jax.eval_shape(partial(empty_cache, tokens, dtype))
         velocity, given = compiled.cached_velocity, (*given, cache, _shape())
-    decoded = _shape(1, PATCH * rows, PATCH * columns, vae.latent_channels)
+    decoded = _shape(at_once, PATCH * rows, PATCH * columns, vae.latent_channels)
+    decoded = _lies(decoded, places, places.pictures(at_once))
+    ids = [_lies(_ids(length), places, places.whole) for length in (clip.max_position_embeddings, picture.text_tokens)]
     calls: tuple[tuple[str, Component, Any, tuple[Any, ...]], ...] = (
-        ("prompt", "clip_text", compiled.encode_text, (_ids(clip.max_position_embeddings),)),
-        ("prompt", "t5_text", compiled.encode_text, (_ids(picture.text_tokens),)),
+        ("prompt", "clip_text", compiled.encode_text, (ids[0],)),
+        ("prompt", "t5_text", compiled.encode_text, (ids[1],)),
         ("steps", "transformer", compiled.modulations, conditions),
         ("steps", "transformer", velocity, given),
         ("decoding", "vae", compiled.decode_latents, (decoded,)),
@@ -121,11 +127,11 @@ def programs(configs: Configs, picture: Picture, residency: Residency, device: j
 
 
 def abstract(
-    config: NetworkConfig, dtype: jnp.dtype, residency: Residency, device: jax.Device
+    config: NetworkConfig, dtype: jnp.dtype, residency: Residency, places: Places
 ) -> tuple[nnx.GraphDef, nnx.State]:
     """A network's structure, and shapes for its weights where they will lie."""
     graphdef, state = nnx.split(abstract_network(config.component, config, dtype))
-    place = residency.placement(config.component, on_device(device))
+    place = residency.placement(config.component, places.weights(config.component))
     component = config.component
 
     def shape(path: LeafPath, sizes: tuple[int, ...]) -> Any:
@@ -135,6 +141,11 @@ def abstract(
         return Apart([jax.ShapeDtypeStruct(sizes[1:], dtype, sharding=block_place(there))] * sizes[0])
 
     return graphdef, rebuilt(state, [shape(path, leaf.shape) for path, leaf in named_leaves(state).items()])
+
+
+def _lies(shape: jax.ShapeDtypeStruct, places: Places, sharding: jax.sharding.Sharding) -> Any:
+    """The shape of what is put there; on one device that goes without saying, and the picture's program is the same."""
+    return jax.ShapeDtypeStruct(shape.shape, shape.dtype, sharding=sharding) if places.sizes else shape
 
 
 def _shape(*sizes: int, dtype: Any = jnp.float32) -> jax.ShapeDtypeStruct:

@@ -19,6 +19,8 @@ from flux_engine.memory import Networks
 from flux_engine.models.step_cache import StepCache, empty_cache
 from flux_engine.models.transformer import Modulations, rope_table
 from flux_engine.sampling.latents import image_ids, text_ids
+from flux_engine.sharding import Places
+from flux_engine.weights.placing import put
 
 SIGMAS_AT_ONCE = 32  # 64 MiB in FLUX.1; one program serves every number of steps
 
@@ -32,7 +34,7 @@ class PromptVelocity:
         text: the prompt.
         guidance: the embedded guidance scale.
         rows, columns: the grid of packed tokens.
-        device: where latents, text and modulations are.
+        places: where latents, text and modulations are.
         step_cache: the error budget of `flux_engine.models.step_cache`; 0 computes every velocity in full, else those
             of the first and the last sigma are.
     """
@@ -45,12 +47,13 @@ class PromptVelocity:
         guidance: float,
         rows: int,
         columns: int,
-        device: jax.Device,
+        places: Places,
         step_cache: float = 0.0,
     ) -> None:
-        self._networks, self._text, self._guidance, self._device = networks, text, np.float32(guidance), device
+        self._networks, self._text, self._guidance, self._places = networks, text, np.float32(guidance), places
         ids = np.concatenate([text_ids(text.text_embeddings.shape[1]), image_ids(rows, columns)])
-        self._rope = jax.device_put(rope_table(ids, config.axes_dims_rope, config.theta), device)
+        cos, sin = rope_table(ids, config.axes_dims_rope, config.theta)
+        self._rope = put(cos, places.whole), put(sin, places.whole)
         self._width = config.hidden_dim
         self._expected: tuple[np.float32, ...] = ()
         self._modulations: Modulations | None = None
@@ -72,7 +75,8 @@ class PromptVelocity:
     def __call__(self, latents: jax.Array, sigma: np.float32) -> jax.Array:
         graphdef, state = self._networks.load("transformer")
         row = self._row(graphdef, state, np.float32(sigma))
-        latents = jax.device_put(latents, self._device)  # a step's result lives there; else noise compiles anew
+        # a step's result lies there; else noise compiles anew
+        latents = put(latents, self._places.latents(*latents.shape[:2]))
         given = (latents, self._modulations, np.int32(row), self._text.text_embeddings, self._rope)
         if not self._budget:
             return compiled.velocity(graphdef, state, *given)
@@ -88,7 +92,9 @@ class PromptVelocity:
         cache = self._cache
         if cache is None or sigma > self._last_sigma or cache.sign.shape != shape:
             assert self._modulations is not None
-            cache = jax.device_put(empty_cache(shape, self._modulations.img.dtype), self._device)
+            tokens, whole = self._places.latents(B, rows), self._places.whole
+            new = empty_cache(shape, self._modulations.img.dtype)
+            cache = jax.tree.map(lambda leaf: put(leaf, tokens if leaf.shape == shape else whole), new)
         self._last_sigma = sigma
         return cache
 
@@ -100,7 +106,8 @@ class PromptVelocity:
             sigmas = list(dict.fromkeys([sigma, *self._expected[place:]]))[:SIGMAS_AT_ONCE]
             padded = np.array(sigmas + [sigma] * (SIGMAS_AT_ONCE - len(sigmas)), np.float32)
             pooled = self._text.pooled_embeddings
-            self._modulations = compiled.modulations(graphdef, state, pooled, padded, self._guidance)
+            found = compiled.modulations(graphdef, state, pooled, padded, self._guidance)
+            self._modulations = Modulations(*(put(part, self._places.whole) for part in found))
             self._row_of = {sigma: row for row, sigma in enumerate(sigmas)}
             self._cache = self._cache if recipe == self._recipe else None
             self._recipe = recipe

@@ -2,26 +2,29 @@
 
 A mesh has three axes. `data` splits the pictures of a batch, `tensor` the heads and the widths of MLPs (Shoeybi et al.
 2019, "Megatron-LM", arXiv:1909.08053, section 3: a map that widens is split by its outputs, the one after it by its
-inputs), `sequence` the image tokens. XLA adds the exchanges that this asks for. The loader does not ask it yet: it has
-one device.
+inputs), `sequence` the image tokens. XLA adds the exchanges that this asks for; how tokens and heads change places
+for attention, `flux_engine.models.attention` says. The devices may be those of several processes.
 """
 
 from __future__ import annotations
 
-import math
 import re
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass, fields
+from dataclasses import asdict, dataclass
+from functools import partial
 
 import jax
 import numpy as np
-from jax.sharding import AbstractMesh, Mesh, NamedSharding
+from jax.sharding import AbstractMesh, Mesh, NamedSharding, Sharding
 from jax.sharding import PartitionSpec as P
 
 from flux_engine.configs import Component
 from flux_engine.errors import RequestError
+from flux_engine.weights.checkpoint import Placement, on_device
 from flux_engine.weights.names import LeafPath, is_stacked
+from flux_engine.where import MeshSizes
 
+AXES = tuple(asdict(MeshSizes()))
 BY_OUTPUTS, BY_INPUTS, WHOLE = "by outputs", "by inputs", "whole"
 
 # Module -> how it is split; the first pattern that is found counts, and what none finds stays whole.
@@ -37,48 +40,6 @@ RULES: Mapping[Component, Sequence[tuple[str, str]]] = {
 }
 
 
-@dataclass(frozen=True, kw_only=True)
-class MeshSizes:
-    """How many ways each kind of work is split: "data=2,tensor=4" on a command line.
-
-    Raises:
-        RequestError: a size is no whole number above 0.
-    """
-
-    data: int = 1
-    sequence: int = 1
-    tensor: int = 1
-
-    def __post_init__(self) -> None:
-        for name, size in asdict(self).items():
-            if isinstance(size, bool) or not isinstance(size, int) or size < 1:
-                raise RequestError(f"The mesh has {name}={size!r}; expected a whole number, at least 1.")
-
-    @property
-    def devices(self) -> int:
-        """How many are needed."""
-        return math.prod(asdict(self).values())
-
-
-def parse_mesh(text: str) -> MeshSizes:
-    """The sizes that a text such as "data=2,tensor=4" names; axes that it leaves out are 1.
-
-    Raises:
-        RequestError: it names none, or an axis twice, or one that there is not.
-    """
-    names = [field.name for field in fields(MeshSizes)]
-    sizes: dict[str, int] = {}
-    for part in text.split(","):
-        name, _, number = (piece.strip() for piece in part.partition("="))
-        if name not in names or name in sizes or not number.isdecimal() or len(number) > 6:
-            raise RequestError(
-                f"The mesh is {text!r}; expected axes out of {', '.join(names)} with a number each.",
-                hint='Say "data=2,tensor=4", for example.',
-            )
-        sizes[name] = int(number)
-    return MeshSizes(**sizes)
-
-
 def make_mesh(sizes: MeshSizes, devices: Sequence[jax.Device] | None = None) -> Mesh:
     """Devices in the order that JAX lists them; those that exchange most, along `tensor`, are neighbours.
 
@@ -87,9 +48,8 @@ def make_mesh(sizes: MeshSizes, devices: Sequence[jax.Device] | None = None) -> 
     """
     devices = jax.devices() if devices is None else devices
     if sizes.devices > len(devices):
-        asked = ", ".join(f"{name}={size}" for name, size in asdict(sizes).items() if size > 1)
         raise RequestError(
-            f"The mesh {asked} needs {sizes.devices} devices; there are {len(devices)}.",
+            f"The mesh {sizes} needs {sizes.devices} devices; there are {len(devices)}.",
             hint="'flux-tui doctor' lists them.",
         )
     shape = tuple(asdict(sizes).values())
@@ -139,3 +99,74 @@ def latents_sharding(mesh: Mesh | AbstractMesh, batch_size: int, rows: int) -> N
 def replicated(mesh: Mesh) -> NamedSharding:
     """Where what every device needs whole lies."""
     return NamedSharding(mesh, P())
+
+
+@dataclass(frozen=True)
+class Places:
+    """Where everything of a model lies: on one device, or on a mesh of them.
+
+    Args:
+        on: a device, a mesh with this module's axes, or the sizes of one.
+
+    Raises:
+        RequestError: there are not as many devices, or the mesh has other axes.
+    """
+
+    on: jax.Device | Mesh
+
+    @classmethod
+    def of(cls, on: jax.Device | Mesh | MeshSizes | None) -> Places:
+        """The same of sizes, too; of None, JAX's first device."""
+        if isinstance(on, MeshSizes):
+            return cls(make_mesh(on))
+        if isinstance(on, Mesh) and set(on.axis_names) != set(AXES):
+            raise RequestError(f"The mesh has the axes {on.axis_names}; expected {', '.join(AXES)}.")
+        return cls(on or jax.local_devices()[0])
+
+    @property
+    def device(self) -> jax.Device:
+        """One that this process can reach."""
+        return self.devices[0]
+
+    @property
+    def devices(self) -> list[jax.Device]:
+        """All of them that this process can reach."""
+        return list(self.on.local_devices) if isinstance(self.on, Mesh) else [self.on]
+
+    @property
+    def count(self) -> int:
+        """Of devices, of all processes."""
+        return self.on.size if isinstance(self.on, Mesh) else 1
+
+    @property
+    def sizes(self) -> MeshSizes | None:
+        """Of the mesh, if it is one."""
+        return MeshSizes(**self.on.shape) if isinstance(self.on, Mesh) else None
+
+    @property
+    def whole(self) -> Sharding:
+        """What every device has a copy of."""
+        return replicated(self.on) if isinstance(self.on, Mesh) else jax.sharding.SingleDeviceSharding(self.on)
+
+    def weights(self, component: Component) -> Placement:
+        """Where each leaf of a network goes."""
+        return partial(weight_sharding, self.on, component) if isinstance(self.on, Mesh) else on_device(self.on)
+
+    def __str__(self) -> str:
+        kind = self.device.platform if self.device.platform == "cpu" else self.device.device_kind
+        return f"{self.count} x {kind}" if self.count > 1 else kind
+
+    def latents(self, batch_size: int, rows: int) -> Sharding:
+        """Where packed latents [B, rows, columns, C] go; errors as of `latents_sharding`."""
+        return latents_sharding(self.on, batch_size, rows) if isinstance(self.on, Mesh) else self.whole
+
+    def pictures(self, batch_size: int) -> Sharding:
+        """Where pictures [B, ...] go that are decoded together: each to a device, if that comes out even."""
+        if isinstance(self.on, Mesh) and batch_size % self.on.shape["data"] == 0:
+            return NamedSharding(self.on, P("data"))
+        return self.whole
+
+    @property
+    def pictures_at_once(self) -> int:
+        """How many are decoded in the time of one."""
+        return self.on.shape["data"] if isinstance(self.on, Mesh) else 1

@@ -44,6 +44,7 @@ from flux_engine.weights.names import (
     stored_path,
 )
 from flux_engine.weights.orbax_files import OrbaxWeights
+from flux_engine.weights.placing import on_host, put
 from flux_engine.weights.reading import Wanted, reading
 
 DEVICE, HOST = "device", "pinned_host"  # JAX's names for a device's own memory, and the machine's that it reads itself
@@ -293,7 +294,7 @@ def _fill(
     total, done = sum(map(math.prod, shapes.values())), 0
     with reading(stored, wanted) as read:
         for path in single:
-            arrays[path] = jax.device_put(next(read), places[path])
+            arrays[path] = put(next(read), places[path])
             done += math.prod(shapes[path])
             on_read(done / total)
         for paths in stacks:
@@ -304,7 +305,7 @@ def _fill(
             buffers = _zeros(homes, tuple(shapes[path] for path in there), dtype)() if there else []
             for block in range(blocks):
                 parts = {path: next(read) for path in paths}
-                sent = {path: jax.device_put(parts[path], block_place(places[path])) for path in (*there, *own)}
+                sent = {path: put(parts[path], block_place(places[path])) for path in (*there, *own)}
                 jax.block_until_ready(sent)
                 for path, blocks_sent in own.items():
                     blocks_sent.append(sent.pop(path))
@@ -317,21 +318,27 @@ def _fill(
             arrays |= {path: Apart(sent) for path, sent in own.items()}
             for path in paths:
                 if path in here:  # one after the other: where it is not used as it is, it is there twice
-                    arrays[path] = jax.block_until_ready(jax.device_put(here.pop(path), places[path]))
+                    arrays[path] = jax.block_until_ready(put(here.pop(path), places[path]))
     return arrays
 
 
 def _is_memory(place: jax.sharding.Sharding) -> bool:
     """Whether blocks are read into one array of NumPy's: a CPU uses it as it is, and a device sends for its blocks."""
-    return place.memory_kind == HOST or _platform(place.device_set) == "cpu"
+    return place.memory_kind == HOST or (place.num_devices == 1 and _platform(place.device_set) == "cpu")
 
 
 def lies_apart(component: Component, path: LeafPath, place: jax.sharding.Sharding) -> bool:
-    """Whether each block of a stack shall be an array of its own: the large ones of every step, on a GPU."""
+    """Whether each block of a stack shall be an array of its own: the large ones of every step, on one GPU.
+
+    Several keep to the one program, whose exchanges between devices are tested.
+    """
     large = path[-1] == "kernel" or path[-2:] == ("kernel", "values")
     wanted = component == "transformer" and large and not is_modulation(component, path)
-    devices: set[Any] = place.device_set
-    return wanted and is_stacked(component, path) and place.memory_kind != HOST and _platform(devices) == "gpu"
+    return wanted and is_stacked(component, path) and place.memory_kind != HOST and _is_one_gpu(place)
+
+
+def _is_one_gpu(place: jax.sharding.Sharding) -> bool:
+    return place.num_devices == 1 and _platform(place.device_set) == "gpu"
 
 
 def _platform(devices: set[Any]) -> str:
@@ -342,8 +349,8 @@ def _platform(devices: set[Any]) -> str:
 def laid(component: Component, path: LeafPath, leaf: Any, place: jax.sharding.Sharding) -> jax.Array | Apart:
     """A whole leaf put where it belongs, from wherever it is."""
     if lies_apart(component, path, place):
-        return Apart(jax.device_put(block, block_place(place)) for block in np.asarray(leaf))
-    return jax.device_put(np.asarray(leaf) if is_apart(leaf) else leaf, place)
+        return Apart(put(block, block_place(place)) for block in on_host(leaf))
+    return put(on_host(leaf) if is_apart(leaf) else leaf, place)
 
 
 def block_place(place: jax.sharding.Sharding) -> jax.sharding.Sharding:

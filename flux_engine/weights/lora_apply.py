@@ -10,12 +10,14 @@ from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
 from functools import partial, reduce
 from itertools import chain
-from typing import Any, NamedTuple
+from typing import Any, Literal, NamedTuple
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 from flax import nnx
+from jax.sharding import NamedSharding
+from jax.sharding import PartitionSpec as P
 
 from flux_engine.models import terms
 from flux_engine.models.apart import is_apart
@@ -25,11 +27,19 @@ from flux_engine.weights import deltas
 from flux_engine.weights.checkpoint import DEVICE, Network, put_block
 from flux_engine.weights.deltas import KernelDelta, VectorDelta
 from flux_engine.weights.names import LeafPath, own_path
+from flux_engine.weights.placing import on_host, put
 
 CHANGES: dict[type[deltas.Term], Callable[..., Change]] = {
     deltas.LowRank: terms.LowRank,
     deltas.Kronecker: terms.Kronecker,
     deltas.Dense: terms.Dense,
+}
+Side = Literal["in", "out", ""]
+# What the axes of each one's arrays are: those of the kernel [in, out], or their own.
+SIDES: dict[type[deltas.Term], tuple[tuple[Side, ...], ...]] = {
+    deltas.LowRank: (("in", ""), ("", "out")),
+    deltas.Kronecker: (("", ""), ("", "")),
+    deltas.Dense: (("in", "out"),),
 }
 GAINS: dict[int, Callable[..., OutputGain | InputGain]] = {
     0: OutputGain,
@@ -52,7 +62,7 @@ class Placed:
     def set_strength(self, strength: float) -> None:
         for term in chain.from_iterable(self.terms.values()):
             old = term.strength[...]
-            term.strength.set_value(jax.device_put(np.full(old.shape, strength, np.float32), old.sharding))
+            term.strength.set_value(put(np.full(old.shape, strength, np.float32), old.sharding))
 
     def delete(self) -> None:
         """Give the memory back now."""
@@ -86,7 +96,7 @@ def place(
         if delta.magnitude is not None:
             axis, gain = gain_less_one(kernel, block, delta, term)
             slot, parts = slot._replace(axis=axis), [*parts, gain]
-        while block in (stack := stacks.setdefault(slot, _Stack(kernel))).filled:
+        while block in (stack := stacks.setdefault(slot, _Stack(kernel, slot.sides))).filled:
             slot = slot._replace(repetition=slot.repetition + 1)
         stack.put(block, parts)
         on_read(done / len(kernels))
@@ -110,7 +120,7 @@ def vector_differences(network: Network, vectors: Iterable[VectorDelta]) -> dict
     differences: dict[LeafPath, np.ndarray] = {}
     for delta in vectors:
         path, block = own_path(network.config.component, delta.leaf)
-        base = np.asarray(at(network, path)[...], np.float32)
+        base = on_host(at(network, path)[...]).astype(np.float32)
         whole = differences.setdefault(path, np.zeros_like(base))
         where = (... if block is None else block, slice(delta.start, delta.stop))
         whole[where] += delta.read() - base[where] if delta.replaces else delta.read()
@@ -122,11 +132,11 @@ def add_vectors(network: Network, differences: Sequence[tuple[dict[LeafPath, np.
     for path in dict.fromkeys(path for of_one, _ in differences for path in of_one):
         leaf = at(network, path)
         base = leaf[...]
-        changed: np.ndarray = np.asarray(base, np.float32)
+        changed: np.ndarray = on_host(base).astype(np.float32)
         for of_one, strength in differences:
             if path in of_one:
                 changed = changed + np.float32(strength) * of_one[path]
-        leaf.set_value(jax.device_put(changed.astype(base.dtype), base.sharding))
+        leaf.set_value(put(changed.astype(base.dtype), base.sharding))
 
 
 def at(network: Network, path: LeafPath) -> Any:
@@ -137,6 +147,30 @@ def at(network: Network, path: LeafPath) -> Any:
 def device_of(leaf: jax.Array) -> jax.sharding.Sharding:
     """Where it is computed with, also if it waits in the host's memory."""
     return leaf.sharding.with_memory_kind(DEVICE)
+
+
+def beside(kernel: jax.Array, sides: Sequence[Side], shape: Sequence[int]) -> jax.sharding.Sharding:
+    """Where an array of a term lies: split as the kernel is, where that comes out even, or whole on every device.
+
+    Args:
+        sides: what its last axes are; those before are the blocks of a stack, if there are any.
+    """
+    place = device_of(kernel)
+    if not isinstance(place, NamedSharding):
+        return place
+    spec = (*place.spec, *[None] * (len(kernel.shape) - is_apart(kernel) - len(place.spec)))
+    axes = {"in": spec[-2], "out": spec[-1], "": None}
+    named = (*[""] * (len(shape) - len(sides)), *sides)
+    split = (axes[side] for side in named)
+    return NamedSharding(
+        place.mesh,
+        P(
+            *(
+                axis if axis and size % place.mesh.shape[axis] == 0 else None
+                for axis, size in zip(split, shape, strict=True)
+            )
+        ),
+    )
 
 
 def arrays_of(term: deltas.Term) -> tuple[np.ndarray, ...]:
@@ -185,6 +219,12 @@ class _Slot(NamedTuple):
     axis: int | None = None
     repetition: int = 0
 
+    @property
+    def sides(self) -> tuple[tuple[Side, ...], ...]:
+        """What the axes of its arrays are; a gain is for the outputs where lengths are taken along the inputs."""
+        gain: dict[int | None, tuple[tuple[Side, ...], ...]] = {None: (), 0: (("out",),), 1: (("in",),)}
+        return SIDES[self.kind] + gain[self.axis]
+
 
 def _fixed_shapes(term: deltas.Term) -> tuple[tuple[int, ...], ...]:
     """The shapes that must be the same in all blocks: a rank need not, for zeros fill it up."""
@@ -196,25 +236,35 @@ class _Stack:
     """Arrays on the device for the blocks of `kernel`, filled one block after another; or for one that is no stack."""
 
     kernel: jax.Array
+    sides: tuple[tuple[Side, ...], ...]
     arrays: list[jax.Array] = field(default_factory=list)
     filled: set[int | None] = field(default_factory=set)
 
     def put(self, block: int | None, parts: list[Any]) -> None:
         self.filled.add(block)
-        device = device_of(self.kernel)
         if block is None:
-            self.arrays = jax.device_put(parts, device)
+            self.arrays = self._placed(parts)
             return
         count = len(self.kernel)
-        old = self.arrays or [jnp.zeros((count, *part.shape), part.dtype, device=device) for part in parts]
+        wanted = [(count, *part.shape) for part in parts]
+        old = self.arrays or [
+            jnp.zeros(shape, part.dtype, device=place)
+            for part, shape, place in zip(parts, wanted, self._places(wanted), strict=True)
+        ]
         shapes = [tuple(map(max, array.shape[1:], part.shape)) for array, part in zip(old, parts, strict=True)]
         buffers = [_padded(array, (count, *shape)) for array, shape in zip(old, shapes, strict=True)]
         parts = [_padded(part, shape) for part, shape in zip(parts, shapes, strict=True)]
-        self.arrays = jax.block_until_ready(put_block(buffers, jax.device_put(parts, device), block))
+        self.arrays = jax.block_until_ready(put_block(buffers, self._placed(parts), block))
+
+    def _places(self, shapes: Iterable[Sequence[int]]) -> list[jax.sharding.Sharding]:
+        return [beside(self.kernel, own, shape) for own, shape in zip(self.sides, shapes, strict=True)]
+
+    def _placed(self, arrays: list[Any]) -> list[jax.Array]:
+        return list(map(put, arrays, self._places(array.shape for array in arrays)))
 
     def term(self, slot: _Slot) -> Term:
         stacked = self.kernel.shape[:-2]
-        strength = jax.device_put(np.zeros(stacked, np.float32), device_of(self.kernel))
+        strength = put(np.zeros(stacked, np.float32), beside(self.kernel, (), stacked))
         if slot.axis is None:
             return Term(CHANGES[slot.kind](*self.arrays), slot.start, slot.stop, strength)
         *parts, gain = self.arrays

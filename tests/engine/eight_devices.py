@@ -1,69 +1,89 @@
-"""A program of its own: the transformer on meshes of eight emulated devices. What it finds goes to stdout as JSON."""
+"""A program of its own: a tiny model on meshes of eight emulated devices. What it finds goes to stdout as JSON."""
 
 from __future__ import annotations
 
 import json
 import os
 import sys
+from pathlib import Path
+from typing import Any
 
 os.environ["XLA_FLAGS"] = "--xla_force_host_platform_device_count=8"
 
 import jax
-import jax.numpy as jnp
 import numpy as np
-from flax import nnx
 
-from flux_engine.configs import TransformerConfig
-from flux_engine.models.transformer import FluxTransformer2D, rope_table
-from flux_engine.sharding import latents_sharding, make_mesh, parse_mesh, replicated, weight_sharding
-from flux_engine.weights.orbax_files import leaf_path
+from flux_engine import FluxModelLoader, planning, run_diffuse_generation
+from flux_engine.errors import RequestError
+from flux_engine.programs import Picture
+from flux_engine.request import LoraUse
+from flux_engine.where import MeshSizes, parse_mesh
 
-CONFIG = TransformerConfig(
-    hidden_dim=128,
-    num_heads=4,
-    num_double_layers=2,
-    num_single_layers=3,
-    joint_attention_dim=64,
-    pooled_projection_dim=64,
-    axes_dims_rope=(8, 12, 12),
-)
-BATCH, ROWS, COLUMNS, TEXT = 2, 8, 8, 16
+SIZE = {"height": 64, "width": 48}
+BATCH = 2
 
 
-def _path(keys: tuple) -> tuple[str, ...]:
-    return leaf_path(key.key if hasattr(key, "key") else key.name for key in keys)
-
-
-def main(meshes: list[str]) -> None:
+def main(checkpoint: Path, lora: str, shares: list[str], pictures: list[str]) -> None:
     jax.config.update("jax_disable_most_optimizations", True)  # they cost more than they save in one run
-    graphdef, state = nnx.split(FluxTransformer2D(CONFIG, rngs=nnx.Rngs(0)))
-    rope = rope_table(np.arange(TEXT + ROWS * COLUMNS)[:, None] % np.array([5, 4, 3]), CONFIG.axes_dims_rope, 10000.0)
-    shapes = [(BATCH, ROWS, COLUMNS, CONFIG.in_channels), (BATCH, TEXT, 64), (BATCH, 64)]
-    latents, text, pooled = (jax.random.normal(jax.random.key(i), shape) for i, shape in enumerate(shapes))
-    half = jnp.full((BATCH,), 0.5)
 
-    @jax.jit
-    def velocity(state: nnx.State, latents: jax.Array, text: jax.Array, pooled: jax.Array) -> jax.Array:
-        tokens = latents.reshape(BATCH, ROWS * COLUMNS, -1)
-        return nnx.merge(graphdef, state)(tokens, text, pooled, half, rope, 7 * half).reshape(latents.shape)
+    def loader(mesh: MeshSizes | None) -> FluxModelLoader:
+        made = FluxModelLoader(checkpoint_dir=checkpoint, dtype="float32", mesh=mesh)
+        made.set_loras([LoraUse(file=lora)])
+        return made
 
-    alone = velocity(state, latents, text, pooled)
-    named = [(_path(keys), leaf) for keys, leaf in jax.tree_util.tree_flatten_with_path(state)[0]]
-    total = sum(leaf.nbytes for _, leaf in named)
-    found = {}
-    for text_of_mesh in meshes:
-        mesh = make_mesh(parse_mesh(text_of_mesh))
-        leaves = [jax.device_put(leaf, weight_sharding(mesh, "transformer", path, leaf.shape)) for path, leaf in named]
-        placed = jax.tree.unflatten(jax.tree.structure(state), leaves)
-        many = jax.device_put((text, pooled), replicated(mesh))
-        together = velocity(placed, jax.device_put(latents, latents_sharding(mesh, BATCH, ROWS)), *many)
-        found[text_of_mesh] = {
-            "difference": float(jnp.abs(together - alone).max() / jnp.abs(alone).max()),
-            "weights": sum(leaf.addressable_shards[0].data.nbytes for leaf in leaves) / total,
-            "latents": together.addressable_shards[0].data.nbytes / together.nbytes,
-            "devices": len(leaves[0].sharding.device_set),
+    def paint(made: FluxModelLoader) -> tuple[jax.Array, jax.Array]:
+        network = made.prepare_conditioned_network("a hill", **SIZE)
+        latents = run_diffuse_generation(
+            conditioned_network=network, num_steps=2, seed=0, batch_size=BATCH, noise="torch", **SIZE
+        )
+        return latents, made.decode_latents(latents)
+
+    alone = loader(None)
+    results = [np.asarray(result) for result in paint(alone)]
+    found: dict[str, Any] = {"alone": bytes_of(alone)}
+    for text in shares:
+        found[text] = {"bytes": bytes_of(loader(parse_mesh(text)))}
+    for text in pictures:
+        made = loader(parse_mesh(text))
+        together = paint(made)
+        found[text] |= {
+            "differences": [
+                float(np.abs(np.asarray(one) - other).max() / np.abs(other).max())
+                for one, other in zip(together, results, strict=True)
+            ],
+            "latents": together[0].addressable_shards[0].data.nbytes / together[0].nbytes,
+            "pictures": together[1].addressable_shards[0].data.nbytes / together[1].nbytes,
+            "planned": planned(made),
+            "refused": refused(made),
         }
     print(json.dumps(found))
 
 
-main(sys.argv[1:])
+def bytes_of(made: FluxModelLoader) -> int:
+    """What the fullest device holds of the transformer and its LoRA."""
+    _, state = made.load("transformer")
+    held: dict[jax.Device, int] = {}
+    for leaf in jax.tree.leaves(state):
+        for shard in leaf.addressable_shards:
+            held[shard.device] = held.get(shard.device, 0) + shard.data.nbytes
+    assert set(held) == set(made.places.devices)
+    return max(held.values())
+
+
+def planned(made: FluxModelLoader) -> int:
+    """What the plan says that each device holds of the transformer."""
+    picture = Picture(dtype=made.dtype, batch_size=BATCH, text_tokens=made.t5_tokenizer.max_length, **SIZE)
+    plan = planning.plan(made.configs, picture, places=made.places, free=planning.Memory(device=None, host=0))
+    return plan.stages[1].networks["transformer"]
+
+
+def refused(made: FluxModelLoader) -> str:
+    try:
+        made.check_shares(SIZE["height"], SIZE["width"], BATCH + 1)
+    except RequestError as error:
+        return str(error)
+    return ""
+
+
+if __name__ == "__main__":
+    main(Path(sys.argv[1]), sys.argv[2], sys.argv[3].split(), sys.argv[4].split())

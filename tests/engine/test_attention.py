@@ -9,8 +9,10 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
+from jax.sharding import AbstractMesh
+from jax.sharding import PartitionSpec as P
 
-from flux_engine.models.attention import QUERIES, attend
+from flux_engine.models.attention import QUERIES, _dealt_out, attend
 
 
 def queries_keys_values(queries: int, keys: int, heads: int = 2, size: int = 8, dtype: Any = jnp.float32) -> Any:
@@ -63,3 +65,24 @@ def test_a_cpu_in_a_machine_with_a_gpu_gets_chunks(monkeypatch: pytest.MonkeyPat
     monkeypatch.setattr(fused, "check_compute_capability", lambda capability: True)
     monkeypatch.setattr(jax, "default_backend", lambda: "gpu")
     assert np.array_equal(jax.jit(attend)(q, k, v), expected)
+
+
+BOTH = ("tensor", "sequence")
+
+
+@pytest.mark.parametrize(
+    ("mesh", "shape", "heads", "tokens"),
+    [
+        ({"sequence": 2, "tensor": 3}, (1, 10, 24, 128), BOTH, ()),  # tokens that were dealt out come together
+        ({"tensor": 4}, (1, 10, 24, 128), BOTH, ()),
+        ({"sequence": 5, "tensor": 2}, (1, 10, 2, 16), ("tensor",), ("sequence",)),  # heads are too few
+        ({"sequence": 2, "tensor": 2}, (1, 8, 1, 512), (), BOTH),
+        ({"sequence": 2, "tensor": 2}, (1, 7, 1, 512), (), ()),
+    ],
+)
+def test_heads_are_dealt_out_to_devices_and_queries_where_heads_are_too_few(
+    mesh: dict[str, int], shape: tuple[int, ...], heads: tuple[str, ...], tokens: tuple[str, ...]
+) -> None:
+    sizes = {"data": 2, "sequence": 1, "tensor": 1, **mesh}
+    found = _dealt_out(AbstractMesh(tuple(sizes.values()), tuple(sizes)), shape)
+    assert found == (P(None, tokens, heads), P(None, None, heads))  # one picture is not split in two

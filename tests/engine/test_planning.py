@@ -15,6 +15,7 @@ from flux_engine.errors import NotEnoughMemory, RequestError
 from flux_engine.planning import RESIDENCIES, Memory, Plan, check, free_memory, is_roomy, plan, with_residency
 from flux_engine.programs import Picture, programs
 from flux_engine.residency import Residency
+from flux_engine.sharding import Places
 from flux_engine.weights.checkpoint import HOST, on_device
 from tests.engine.conftest import live_bytes
 
@@ -22,7 +23,7 @@ pytestmark = pytest.mark.usefixtures("quick_compilation")
 SIZES = MODELS["demo"]()
 CONFIGS = {"transformer": SIZES.transformer, "vae": SIZES.vae, "clip_text": SIZES.clip, "t5_text": SIZES.t5}
 PICTURE = Picture(dtype=jnp.dtype(jnp.float32), width=64, height=96, text_tokens=32)
-CPU = jax.devices("cpu")[0]
+CPU = Places.of(None)
 ENDLESS = Memory(device=None, host=None)
 
 
@@ -40,7 +41,7 @@ def test_weights_are_planned_to_the_byte(residency: Residency) -> None:
     found = planned(residency=residency)
     for name, config in CONFIGS.items():
         before = live_bytes()
-        place = residency.placement(name, on_device(CPU))
+        place = residency.placement(name, on_device(CPU.device))
         _, state = random_network(config, PICTURE.dtype, place)
         waiting = sum(leaf.nbytes for leaf in jax.tree.leaves(state) if leaf.sharding.memory_kind == HOST)
         assert found.waiting.get(name, 0) == waiting
@@ -61,7 +62,7 @@ def test_text_encoders_leave_the_device_only_where_they_are_read_for_every_promp
 def test_what_a_step_needs_beside_its_weights_is_what_xla_says_of_the_program_that_runs() -> None:
     batch = replace(PICTURE, batch_size=2)
     (step,) = (it for it in programs(CONFIGS, batch, RESIDENCIES[0], CPU) if it.function.__name__ == "velocity")
-    graphdef, state = random_network(SIZES.transformer, PICTURE.dtype, on_device(CPU))
+    graphdef, state = random_network(SIZES.transformer, PICTURE.dtype, on_device(CPU.device))
     arguments = jax.tree.map(lambda shape: jnp.zeros(shape.shape, shape.dtype), step.arguments)
     memory = compiled.whole_velocity.lower(graphdef, state, *arguments).compile().memory_analysis()
     given = sum(array.nbytes for array in jax.tree.leaves(arguments))
@@ -84,7 +85,7 @@ def test_less_memory_sends_more_to_the_host_and_the_dearest_to_send_goes_last() 
     for free in sorted({stage.peak_bytes for way in ways for stage in way.stages}):
         budget = Memory(device=int(free * planning.SLACK) + 1, host=10**12)
         fitting = [way.residency for way in ways if replace(way, free=budget).fits_all]
-        found = plan(CONFIGS, PICTURE, device=CPU, free=budget)
+        found = plan(CONFIGS, PICTURE, places=CPU, free=budget)
         assert found.residency == (fitting or [RESIDENCIES[-1]])[0]
         assert found.fits_all == bool(fitting)
     assert len({found.residency for found in ways}) == len(RESIDENCIES)
@@ -112,15 +113,15 @@ def test_what_does_not_fit_is_refused_with_a_size_that_does() -> None:
 
 
 def test_what_is_roomy_fits() -> None:
-    assert not is_roomy(CONFIGS, PICTURE, ENDLESS)
+    assert not is_roomy(CONFIGS, PICTURE, CPU, ENDLESS)
     free = 10**6
-    while not is_roomy(CONFIGS, PICTURE, Memory(device=free, host=0)):
+    while not is_roomy(CONFIGS, PICTURE, CPU, Memory(device=free, host=0)):
         free *= 2
     assert all(4 * stage.peak_bytes < free for stage in stages().values())
 
 
 def test_the_engine_refuses_before_anything_is_read(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(planning, "free_memory", lambda device, held: Memory(device=10**6, host=0))
+    monkeypatch.setattr(planning, "free_memory", lambda places, held: Memory(device=10**6, host=0))
     heard: list[object] = []
     with pytest.raises(NotEnoughMemory):
         for event in Engine().generate(GenerationRequest(prompt="fog", width=64, height=64), heard.append):

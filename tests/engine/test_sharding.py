@@ -1,4 +1,4 @@
-"""Networks on several devices give what one gives, and each device holds its share."""
+"""A model on several devices paints what it paints on one, and each device holds its share."""
 
 from __future__ import annotations
 
@@ -6,54 +6,95 @@ import json
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any
 
 import jax
+import numpy as np
 import pytest
 
 from flux_engine.configs import Component
 from flux_engine.errors import RequestError
-from flux_engine.sharding import MeshSizes, latents_sharding, make_mesh, parse_mesh, weight_sharding
+from flux_engine.sharding import Places, latents_sharding, make_mesh, weight_sharding
+from flux_engine.weights.lora_apply import beside
+from flux_engine.where import MeshSizes
+from tests.engine.test_loras import STYLE, write
 
 PROGRAM = Path(__file__).with_name("eight_devices.py")
-WEIGHTS = {"data=2": 1, "sequence=4": 1, "tensor=2": 1 / 2, "tensor=4": 1 / 4, "data=2,tensor=4": 1 / 4}
-LATENTS = {"data=2": 1 / 2, "sequence=4": 1 / 4, "tensor=2": 1, "tensor=4": 1, "data=2,tensor=4": 1 / 2}
+SHARES = {"data=2": 1.0, "tensor=2": 1 / 2, "sequence=2": 1.0, "data=2,sequence=2,tensor=2": 1 / 2}
+PICTURES = {"sequence=2": (1 / 2, 1.0), "data=2,sequence=2,tensor=2": (1 / 4, 1 / 2)}
 
 
 @pytest.fixture(scope="module")
-def found() -> dict[str, dict[str, float]]:
-    command = [sys.executable, str(PROGRAM), *WEIGHTS, "data=2,sequence=2,tensor=2"]
+def found(checkpoint: Path, tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any]:
+    lora = write(tmp_path_factory.mktemp("loras") / "style.safetensors", STYLE)
+    command = [sys.executable, str(PROGRAM), str(checkpoint), lora, " ".join(SHARES), " ".join(PICTURES)]
     root = PROGRAM.parents[2]
     return json.loads(subprocess.run(command, cwd=root, env=None, capture_output=True, text=True, check=True).stdout)
 
 
-@pytest.mark.parametrize("mesh", [*WEIGHTS, "data=2,sequence=2,tensor=2"])
-def test_many_devices_give_what_one_gives(found: dict[str, dict[str, float]], mesh: str) -> None:
-    assert found[mesh]["difference"] < 1e-5
-    assert found[mesh]["devices"] == parse_mesh(mesh).devices
+@pytest.mark.parametrize("mesh", PICTURES)
+def test_many_devices_paint_what_one_paints(found: dict[str, Any], mesh: str) -> None:
+    assert max(found[mesh]["differences"]) < 1e-4
 
 
-@pytest.mark.parametrize("mesh", WEIGHTS)
-def test_each_device_holds_its_share(found: dict[str, dict[str, float]], mesh: str) -> None:
-    assert WEIGHTS[mesh] <= found[mesh]["weights"] < WEIGHTS[mesh] + 0.02  # what stays whole is small
-    assert found[mesh]["latents"] == LATENTS[mesh]
+@pytest.mark.parametrize("mesh", SHARES)
+def test_each_device_holds_its_share_of_weights_and_loras(found: dict[str, Any], mesh: str) -> None:
+    share = found[mesh]["bytes"] / found["alone"]
+    assert SHARES[mesh] <= share < SHARES[mesh] + 0.05  # what stays whole is small
 
 
-def test_a_mesh_is_read_from_text() -> None:
-    assert parse_mesh("data=2, tensor=4") == MeshSizes(data=2, tensor=4)
-    assert parse_mesh("sequence=8").devices == 8
+@pytest.mark.parametrize("mesh", PICTURES)
+def test_each_device_holds_its_share_of_latents_and_pictures(found: dict[str, Any], mesh: str) -> None:
+    latents, pictures = PICTURES[mesh]
+    assert found[mesh]["latents"] == latents
+    assert found[mesh]["pictures"] <= pictures
 
 
-@pytest.mark.parametrize("text", ["", "data", "data=", "data=2,data=2", "heads=2", "data=-1", "tensor=2.5", "data=²"])
-def test_what_is_no_mesh_is_refused(text: str) -> None:
-    with pytest.raises(RequestError, match="expected axes out of data, sequence, tensor"):
-        parse_mesh(text)
+@pytest.mark.parametrize("mesh", PICTURES)
+def test_a_plan_is_of_each_device(found: dict[str, Any], mesh: str) -> None:
+    assert 0.8 < found[mesh]["planned"] / found[mesh]["bytes"] <= 1  # without the LoRA
+
+
+def test_pictures_that_do_not_come_out_even_are_refused(found: dict[str, Any]) -> None:
+    assert found["sequence=2"]["refused"] == ""
+    refusal = "3 pictures cannot be split 2 ways; expected a multiple of 2."
+    assert found["data=2,sequence=2,tensor=2"]["refused"] == refusal
 
 
 def test_a_mesh_without_devices_for_it_is_refused() -> None:
-    with pytest.raises(RequestError, match="expected a whole number, at least 1"):
-        parse_mesh("data=0")
-    with pytest.raises(RequestError, match=r"The mesh data=2, tensor=400 needs 800 devices; there are \d+\."):
+    with pytest.raises(RequestError, match=r"The mesh data=2,tensor=400 needs 800 devices; there are \d+\."):
         make_mesh(MeshSizes(data=2, tensor=400))
+
+
+def test_a_mesh_with_other_axes_is_refused() -> None:
+    mesh = jax.sharding.Mesh(np.array(jax.devices()[:1]), ("batch",))
+    with pytest.raises(RequestError, match="expected data, sequence, tensor"):
+        Places.of(mesh)
+
+
+def test_one_device_is_a_place_too() -> None:
+    places = Places.of(None)
+    assert (places.count, places.sizes, places.pictures_at_once, str(places)) == (1, None, 1, "cpu")
+    assert places == Places.of(jax.devices()[0])
+    assert places.latents(3, 7) == places.pictures(3) == places.whole
+
+
+@pytest.mark.parametrize(
+    ("sides", "shape", "expected"),
+    [
+        (("in", ""), (2, 64, 3), (None, None, None)),
+        (("", "out"), (2, 3, 192), (None, None, "tensor")),
+        (("", "out"), (3, 6), (None, None)),  # 4 does not divide it
+        (("out",), (2, 64), (None, "tensor")),
+        ((), (2,), (None,)),
+    ],
+)
+def test_what_a_lora_adds_lies_as_its_kernel_does(
+    sides: Any, shape: tuple[int, ...], expected: tuple[str | None, ...]
+) -> None:
+    place = weight_sharding(mesh_of(tensor=4), "transformer", ("single_blocks", "linear1", "kernel"), (2, 64, 192))
+    kernel: Any = jax.ShapeDtypeStruct((2, 64, 192), np.float32, sharding=place)
+    assert tuple(beside(kernel, sides, shape).spec) == expected
 
 
 def mesh_of(**sizes: int) -> jax.sharding.AbstractMesh:
