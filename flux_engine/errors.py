@@ -10,6 +10,7 @@
     │   ├── UnsupportedVariant   a relative of FLUX.1 that cannot be run yet
     │   └── WeightsMismatch      its leaves are not the leaves that its config promises
     ├── NumericalError           a picture with values that are not numbers
+    ├── ProcessError             processes that paint together and did not meet, or lost one of them
     └── OutputError              a picture that could not be written
 
 Every message says what was got and what was expected; `hint` says the next move.
@@ -87,6 +88,10 @@ class WeightsMismatch(CheckpointError):
 
 class NumericalError(FluxError, ArithmeticError):
     """Weights, settings or precision led to values that are not numbers."""
+
+
+class ProcessError(FluxError):
+    """Of several processes that paint together, one is missing, has gone, or could not do what the others did."""
 
 
 class OutputError(FluxError, OSError):
