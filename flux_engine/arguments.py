@@ -16,6 +16,7 @@ from flux_engine.errors import RequestError
 from flux_engine.fields import FIELD, FIELDS, LORA_FIELDS, MODEL_FIELDS, Field, default_values, text_of
 from flux_engine.lora_text import SUFFIX, parse_lora
 from flux_engine.request import GenerationRequest, LoraUse
+from flux_engine.where import AUTO, MeshSizes, Processes, parse_mesh, processes
 
 DONE, FAILED, BAD_REQUEST, INTERRUPTED = 0, 1, 2, 130
 """Exit statuses; of several, the highest counts."""
@@ -83,6 +84,47 @@ def add_verbose_loading(parser: argparse._ActionsContainer) -> None:
     parser.add_argument("--verbose-loading", action="store_true", help="say what is loaded, line by line, on stderr")
 
 
+def add_mesh(parser: argparse._ActionsContainer, default: str | None = None) -> None:
+    """Give a parser the flag that shares the work among devices; the default SUPPRESS as for `add_loras`."""
+    parser.add_argument(
+        "--mesh",
+        type=_mesh,
+        metavar="AXIS=N,...",
+        default=default,
+        help="share the work among devices: data=2,tensor=4 (default: one device)",
+    )
+
+
+def _mesh(text: str) -> MeshSizes:
+    try:
+        return parse_mesh(text)
+    except RequestError as error:
+        raise argparse.ArgumentTypeError(str(error)) from None
+
+
+def add_processes(parser: argparse._ActionsContainer, default: str | None = None) -> None:
+    """Give a parser the flags that name processes which paint together; `flux_engine.where.processes` reads them."""
+    parser.add_argument(
+        "--coordinator",
+        type=named,
+        metavar="HOST:PORT",
+        default=default,
+        help=f"paint with processes that meet at process 0's host; {AUTO}: as Slurm or Open MPI says",
+    )
+    parser.add_argument("--processes", type=int, metavar="N", default=default, help="how many there are")
+    parser.add_argument(
+        "--process", type=int, metavar="I", default=default, help="which one this is; 0 asks, the others follow it"
+    )
+
+
+def processes_of(arguments: argparse.Namespace) -> Processes | None:
+    """The processes that the command line names; what makes none ends the program, as argparse's faults do."""
+    try:
+        return processes(arguments.coordinator, arguments.processes, arguments.process)
+    except RequestError as error:
+        Parser(prog="flux-tui").exit(BAD_REQUEST, f"error: {error} {error.hint}\n")
+
+
 def add_request_arguments(parser: argparse.ArgumentParser, checkpoint_dir: str | None = None) -> None:
     """Give a parser the flags that make up a request, but for its prompt, and `--output` and `--verbose-loading`.
 
@@ -99,6 +141,8 @@ def add_request_arguments(parser: argparse.ArgumentParser, checkpoint_dir: str |
         if field.name != "checkpoint_dir" and field.name not in LORA_FIELDS:
             _add_field(parser, field)
     add_loras(parser, checkpoint_dir)
+    add_mesh(parser, checkpoint_dir)
+    add_processes(parser, checkpoint_dir)
     parser.add_argument("--output", type=absolute, metavar="FILE", help="the PNG to write")
     add_verbose_loading(parser)
 

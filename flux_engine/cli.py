@@ -19,12 +19,13 @@ from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
 
-from flux_engine.arguments import BAD_REQUEST, DONE, FAILED, INTERRUPTED, request_from
-from flux_engine.display import Report, TextReport
+from flux_engine.arguments import BAD_REQUEST, DONE, FAILED, INTERRUPTED, processes_of, request_from
+from flux_engine.display import Report, TextReport, say, status_of
 from flux_engine.errors import FluxError, OutputError, RequestError, unexpected
 from flux_engine.png import PictureRecord, check_file, encode_png, record_json, records_of, write_file
 from flux_engine.request import EngineLike, GenerationRequest, PicturesReady, StageStarted
 from flux_engine.weights.hub import download
+from flux_engine.where import MeshSizes, Processes
 
 DEFAULT_OUTPUT = Path("flux_output.png")
 
@@ -44,6 +45,9 @@ def asked_by(arguments: argparse.Namespace) -> Asked:
 
 def paint_one(arguments: argparse.Namespace) -> int:
     """Paint the request in `arguments` to the file that `--output` names; the exit status."""
+    together = processes_of(arguments)
+    if together is not None and together.index > 0:
+        return follow(together, verbose=arguments.verbose_loading)
     asked, report = [asked_by(arguments)], TextReport()
     return paint_all(
         asked,
@@ -51,6 +55,8 @@ def paint_one(arguments: argparse.Namespace) -> int:
         report,
         check=lambda: check_output(arguments.output),
         hf_repo=arguments.hf_repo,
+        mesh=arguments.mesh,
+        processes=together,
         verbose=arguments.verbose_loading,
     )
 
@@ -62,6 +68,8 @@ def paint_all(
     *,
     check: Callable[[], None] = lambda: None,
     hf_repo: str | None = None,
+    mesh: MeshSizes | None = None,
+    processes: Processes | None = None,
     verbose: bool = False,
     stop_at_fault: bool = False,
     fault_status: int = FAILED,
@@ -74,6 +82,8 @@ def paint_all(
         report: is told everything.
         check: raises an OutputError when `finish` will not be able to write, so that nothing is painted in vain.
         hf_repo: the model of all requests; downloaded before the first one, which is checked by then.
+        mesh: devices that share the work; by default one does it.
+        processes: whose devices these are, if not this one's alone; this is the first of them.
         verbose: whether the engine talks, and unexpected faults come with their traceback.
         stop_at_fault: whether the first fault ends it all.
         fault_status: the status of a request that could not be painted, but for a bad one, which is 2.
@@ -82,7 +92,7 @@ def paint_all(
         The highest of: 0 done, 1 failed, 2 a request that cannot be painted, 130 interrupted, what `finish` gives.
     """
     started_s = time.monotonic()
-    engine = functools.cache(lambda: _real_engine(verbose))
+    engine = functools.cache(lambda: _real_engine(verbose, mesh, processes))
     model = functools.cache(download)
 
     def paint(place: int, wish: Asked) -> int:
@@ -150,11 +160,41 @@ def _painted(engine: EngineLike, request: GenerationRequest, report: Report) -> 
     raise RuntimeError("the engine ended without a picture")
 
 
-def _real_engine(verbose: bool) -> EngineLike:
-    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")  # XLA greets on stderr otherwise
+def follow(processes: Processes, *, verbose: bool) -> int:
+    """Paint what process 0 asks for, and keep nothing; the exit status."""
+    say(f"process {processes.index} of {processes.count}: waiting for process 0")
+
+    def work() -> int:
+        _quiet()
+        from flux_engine.distributed import follow
+
+        follow(processes, verbose=verbose)
+        return DONE
+
+    return status_of(work)
+
+
+def _real_engine(verbose: bool, mesh: MeshSizes | None, processes: Processes | None) -> EngineLike:
+    _quiet()
+    if processes is not None:
+        from flux_engine.distributed import lead
+
+        _stdout_for_results()
+        return lead(processes, mesh, verbose=verbose)
     from flux_engine.engine import Engine
 
-    return Engine(verbose=verbose)
+    return Engine(mesh=mesh, verbose=verbose)
+
+
+def _stdout_for_results() -> None:
+    """Have what libraries write to stdout go to stderr: Gloo, which joins CPUs, says there whom it met."""
+    sys.stdout.flush()
+    sys.stdout = open(os.dup(1), "w", encoding=sys.stdout.encoding, errors=sys.stdout.errors)  # noqa: SIM115
+    os.dup2(2, 1)
+
+
+def _quiet() -> None:
+    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")  # XLA greets on stderr otherwise
 
 
 Save = Callable[[int, PicturesReady], Iterable[tuple[Path, PictureRecord]]]

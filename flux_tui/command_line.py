@@ -11,7 +11,16 @@ import sys
 from collections.abc import Sequence
 
 from flux_engine import cli
-from flux_engine.arguments import DONE, FAILED, INTERRUPTED, Parser, ShowVersion, add_checkpoint_dir
+from flux_engine.arguments import (
+    BAD_REQUEST,
+    DONE,
+    FAILED,
+    INTERRUPTED,
+    Parser,
+    ShowVersion,
+    add_checkpoint_dir,
+    processes_of,
+)
 from flux_engine.display import say, to_nowhere
 from flux_tui import paths, verbs
 from flux_tui.launch import add_app_arguments, launch_from
@@ -37,6 +46,7 @@ VERBS = (
     *(generate, replay, pull, import_checkpoint, models, loras),
     *(verify, plan, bench, doctor, keys, config, completion),
 )
+PAINTING = (None, "generate", "replay")
 
 
 def parser() -> argparse.ArgumentParser:
@@ -68,8 +78,14 @@ def _run(argv: Sequence[str] | None) -> int:
     arguments = parser().parse_args(argv)
     if getattr(arguments, "checkpoint_dir", None):
         arguments.checkpoint_dir = named_or_path(paths.models_file(), arguments.checkpoint_dir)
+    together = processes_of(arguments)
+    if together is not None and arguments.verb not in PAINTING:
+        say(f"error: 'flux-tui {arguments.verb}' runs in one process. Leave --coordinator out.")
+        return BAD_REQUEST
+    if together is not None and together.index > 0:
+        return cli.follow(together, verbose=getattr(arguments, "verbose_loading", False))
     if arguments.verb is None:
-        return run_app(arguments.gallery, arguments.checkpoint_dir, launch=launch_from(arguments))
+        return run_app(arguments.gallery, arguments.checkpoint_dir, launch=launch_from(arguments), processes=together)
     return _run_verb(arguments)
 
 

@@ -12,8 +12,9 @@ from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import Literal, get_args
 
-from flux_engine.arguments import absolute, add_loras, named
+from flux_engine.arguments import absolute, add_loras, add_mesh, add_processes, named
 from flux_engine.request import LoraUse
+from flux_engine.where import MeshSizes
 from flux_tui.options import Graphics
 from flux_tui.terminal.colour import Colours
 
@@ -34,6 +35,7 @@ class Launch:
         theme: a theme's name.
         config: the config file, in place of the user's own.
         loras, lora_fuse, lora_lenient: these settings of the form.
+        mesh: how several devices share the work.
     """
 
     low_bandwidth: bool | None = None
@@ -47,6 +49,7 @@ class Launch:
     loras: Sequence[LoraUse] | None = None
     lora_fuse: bool | None = None
     lora_lenient: bool | None = None
+    mesh: MeshSizes | None = None
 
 
 def add_app_arguments(parser: argparse.ArgumentParser) -> None:
@@ -65,6 +68,8 @@ def add_app_arguments(parser: argparse.ArgumentParser) -> None:
     app.add_argument("--graphics", choices=get_args(Graphics), help="what draws pictures (default: the best there is)")
     app.add_argument("--theme", type=named, metavar="NAME", help="the colours, by name: flux-light, nord")
     add_loras(app)
+    add_mesh(app)
+    add_processes(app)
 
 
 def _config_file(text: str) -> Path:

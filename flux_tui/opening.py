@@ -14,6 +14,7 @@ import threading
 import time
 from collections.abc import Callable
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, cast
 
@@ -29,6 +30,7 @@ from flux_tui.terminal.probe import PATIENCE_S, drain, probe
 
 if TYPE_CHECKING:
     from flux_engine.request import EngineLike
+    from flux_engine.where import Processes
     from flux_tui.app import FluxApp
 
 STOP_S = 3.0  # how long quitting waits for the step that runs
@@ -41,6 +43,7 @@ def run_app(
     checkpoint_dir: str | None = None,
     make_engine: Callable[[], EngineLike] | None = None,
     launch: Launch | None = None,
+    processes: Processes | None = None,
 ) -> int:
     """Open the app; returns when it has ended and the terminal is as it was.
 
@@ -49,6 +52,7 @@ def run_app(
         checkpoint_dir: the model to start with; None is that of the last run, or the demo model.
         make_engine: makes the engine in the worker's thread; the real one if None.
         launch: what the command line says of the app; nothing if None.
+        processes: whose devices paint, if not this one's alone; this is the first of them.
     """
     launch = launch or Launch()
     if complaint := _unfit_terminal(launch):
@@ -57,7 +61,7 @@ def run_app(
     modes = Modes(sys.stdin.fileno())
     try:
         with raised_signals():  # until the app listens to them
-            return _open(gallery_dir, checkpoint_dir, make_engine, launch, modes)
+            return _open(gallery_dir, checkpoint_dir, make_engine, launch, processes, modes)
     except KeyboardInterrupt:  # before Textual has taken Ctrl+C for a key
         say("error: interrupted")
         return INTERRUPTED
@@ -70,6 +74,7 @@ def _open(
     checkpoint_dir: str | None,
     make_engine: Callable[[], EngineLike] | None,
     launch: Launch,
+    processes: Processes | None,
     modes: Modes,
 ) -> int:
     gc.disable()  # it would go through what is imported again and again; the app enables it
@@ -88,7 +93,8 @@ def _open(
         abilities = ask.answer()
     try:
         with output_to_log(log_path):
-            app = FluxApp(gallery, make_engine or default_engine, log_path, checkpoint_dir, session, abilities)
+            make_engine = make_engine or partial(default_engine, session.option("mesh"), processes)
+            app = FluxApp(gallery, make_engine, log_path, checkpoint_dir, session, abilities)
             _run(app, session.option("mouse"), modes)
     finally:
         session.write()

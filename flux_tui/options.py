@@ -8,11 +8,13 @@ No screen.
 from __future__ import annotations
 
 import unicodedata
+from collections.abc import Callable
 from dataclasses import dataclass, field, fields
 from pathlib import Path
 from typing import Any, Literal, get_args
 
 from flux_engine.request import is_whole
+from flux_engine.where import MeshSizes, parse_mesh
 from flux_tui.metadata import harmless
 from flux_tui.terminal.notify import NoticeKind
 from flux_tui.toml_file import nearest, rooted, shown
@@ -35,6 +37,8 @@ class Option:
         choices: all that it takes, where it takes a few words only.
         bounds: lowest and highest, of a whole number only.
         is_path: whether its text names a file or folder.
+        read: what its text means, where that is no text; raises a ValueError.
+        form: such a text, in words.
     """
 
     name: str
@@ -43,6 +47,8 @@ class Option:
     choices: tuple[str, ...] = ()
     bounds: tuple[int, int] = (0, 0)
     is_path: bool = False
+    read: Callable[[str], Any] | None = None
+    form: str = ""
 
     @property
     def accepts(self) -> str:
@@ -53,7 +59,7 @@ class Option:
             return "a whole number from {} to {}".format(*self.bounds)
         if self.choices:
             return f"one of {', '.join(self.choices)}"
-        return "a path" if self.is_path else "plain text"
+        return self.form or ("a path" if self.is_path else "plain text")
 
     def taken(self, value: Any, folder: Path) -> Any:
         """The option's value for a value of the file; relative paths are counted from `folder`.
@@ -65,7 +71,16 @@ class Option:
             raise ValueError(self.accepts)
         if self.default is None and not value.strip():
             return None
+        if self.read is not None:
+            return self._read(value)
         return rooted(folder, value) if self.is_path else value
+
+    def _read(self, text: str) -> Any:
+        assert self.read is not None
+        try:
+            return self.read(text)
+        except ValueError:
+            raise ValueError(self.accepts) from None
 
     def _takes(self, value: Any) -> bool:
         if isinstance(self.default, bool):
@@ -75,8 +90,8 @@ class Option:
         return isinstance(value, str) and harmless(value) == value and (not self.choices or value in self.choices)
 
 
-def _told(help: str, choices: tuple[str, ...] = (), bounds: tuple[int, int] = (0, 0), is_path: bool = False) -> Any:
-    return {"help": help, "choices": choices, "bounds": bounds, "is_path": is_path}
+def _told(help: str, choices: tuple[str, ...] = (), bounds: tuple[int, int] = (0, 0), **more: Any) -> Any:
+    return {"help": help, "choices": choices, "bounds": bounds, **more}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -122,6 +137,14 @@ class AppOptions:
     )
     editor: str | None = field(
         default=None, metadata=_told("The command that edits a prompt outside. Unset: $VISUAL, then $EDITOR.")
+    )
+    mesh: MeshSizes | None = field(
+        default=None,
+        metadata=_told(
+            "How several devices share the work. Unset: one device does it.",
+            read=parse_mesh,
+            form="data, sequence or tensor with a number each: data=2,tensor=4",
+        ),
     )
     confirm_quit: bool = field(
         default=True, metadata=_told("Whether quitting asks while a picture is being painted or waits.")

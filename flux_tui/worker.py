@@ -30,6 +30,7 @@ from flux_engine.request import (
     StageStarted,
     StepDone,
 )
+from flux_engine.where import MeshSizes, Processes
 from flux_tui.gallery import BatchNotSaved, Gallery, SavedPicture
 from flux_tui.jobs import Job, JobQueue
 
@@ -80,8 +81,13 @@ def _yield_to_the_screen() -> None:
             os.setpriority(os.PRIO_PROCESS, threading.get_native_id(), NICE)
 
 
-def default_engine() -> EngineLike:
-    """The real engine. Imports JAX, which takes a second or more."""
+def default_engine(mesh: MeshSizes | None = None, processes: Processes | None = None) -> EngineLike:
+    """The real engine. Imports JAX, which takes a second or more.
+
+    Args:
+        mesh: devices that share the work; by default one does it.
+        processes: whose devices these are, if not this one's alone; it waits for the others.
+    """
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
     sys.setswitchinterval(0.001)  # tracing is pure Python: 1 ms instead of 5 keeps the screen's keys quick
     gc.disable()
@@ -92,7 +98,11 @@ def default_engine() -> EngineLike:
     finally:
         gc.enable()
         set_aside()
-    return Engine()
+    if processes is not None:
+        from flux_engine.distributed import lead
+
+        return lead(processes, mesh)
+    return Engine(mesh=mesh)
 
 
 @dataclass(frozen=True)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 from typing import get_args
 
+from flux_engine.arguments import add_mesh
 from flux_engine.bench_sizes import MODELS
 from flux_engine.request import DType, WeightKind
 from flux_tui.verbs import Verbs
@@ -31,6 +32,7 @@ def add_parser(verbs: Verbs[argparse.ArgumentParser]) -> None:
     parser.add_argument("--height", type=int, help="pixels (default: the model's own)")
     parser.add_argument("--num-steps", type=int, default=8, help="steps to time, and of the picture (default: 8)")
     parser.add_argument("--batch-size", type=int, default=1, help="pictures at once (default: 1)")
+    add_mesh(parser, argparse.SUPPRESS)
     parser.add_argument("--json", action="store_true", help="JSON lines on stdout")
     parser.set_defaults(run=run)
 
@@ -47,5 +49,6 @@ def run(arguments: argparse.Namespace) -> int:
         height=arguments.height,
         num_steps=arguments.num_steps,
         batch_size=arguments.batch_size,
+        mesh=arguments.mesh,
         as_json=arguments.json,
     )

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any, get_args
 
 from flux_engine import cli
-from flux_engine.arguments import add_prompt, add_request_arguments, named, request_from
+from flux_engine.arguments import add_prompt, add_request_arguments, named, processes_of, request_from
 from flux_engine.cli import Asked
 from flux_engine.display import JsonReport, TextReport, say
 from flux_engine.errors import RequestError
@@ -82,6 +82,8 @@ def run(arguments: argparse.Namespace) -> int:
         report,
         check=check,
         hf_repo=arguments.hf_repo,
+        mesh=arguments.mesh or config.app.mesh,
+        processes=processes_of(arguments),
         verbose=arguments.verbose_loading,
         stop_at_fault=arguments.stop_at_fault,
     )

@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 from typing import get_args
 
+from flux_engine.arguments import add_mesh
 from flux_engine.bench_sizes import MODELS
 from flux_engine.request import DType
 from flux_tui import paths
@@ -30,6 +31,7 @@ def add_parser(verbs: Verbs[argparse.ArgumentParser]) -> None:
     parser.add_argument(
         "--memory", type=float, metavar="GB", help="of the device to plan with (default: what is free of this one)"
     )
+    add_mesh(parser, argparse.SUPPRESS)
     parser.add_argument("--json", action="store_true", help="JSON lines on stdout")
     parser.set_defaults(run=run)
 
@@ -46,5 +48,6 @@ def run(arguments: argparse.Namespace) -> int:
         height=arguments.height,
         batch_size=arguments.batch_size,
         budget_bytes=None if arguments.memory is None else int(arguments.memory * 1e9),
+        mesh=arguments.mesh,
         as_json=arguments.json,
     )

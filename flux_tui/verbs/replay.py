@@ -15,7 +15,15 @@ from functools import partial
 from pathlib import Path
 
 from flux_engine import cli
-from flux_engine.arguments import BAD_REQUEST, DONE, FAILED, absolute, add_checkpoint_dir, add_verbose_loading
+from flux_engine.arguments import (
+    BAD_REQUEST,
+    DONE,
+    FAILED,
+    absolute,
+    add_checkpoint_dir,
+    add_verbose_loading,
+    processes_of,
+)
 from flux_engine.cli import Asked
 from flux_engine.display import JsonReport, Report, TextReport
 from flux_engine.errors import RequestError
@@ -101,7 +109,14 @@ def run(arguments: argparse.Namespace) -> int:
         return DIFFERENT if found else SAME
 
     return cli.paint_all(
-        asked, compare, report, check=check, verbose=arguments.verbose_loading, fault_status=UNREADABLE
+        asked,
+        compare,
+        report,
+        check=check,
+        mesh=arguments.mesh,
+        processes=processes_of(arguments),
+        verbose=arguments.verbose_loading,
+        fault_status=UNREADABLE,
     )
 
 

@@ -8,5 +8,5 @@ from flux_engine import __main__, cli
 from tests.tui.fakes import FakeEngine
 
 if __name__ == "__main__":
-    cli._real_engine = lambda verbose: FakeEngine()
+    cli._real_engine = lambda *_: FakeEngine()
     sys.exit(__main__.main())

@@ -28,7 +28,7 @@ ROOT = Path(__file__).parents[2]
 @pytest.fixture
 def engine(monkeypatch: pytest.MonkeyPatch) -> FakeEngine:
     fake = FakeEngine()
-    monkeypatch.setattr(cli, "_real_engine", lambda verbose: fake)
+    monkeypatch.setattr(cli, "_real_engine", lambda *_: fake)
     return fake
 
 
@@ -166,7 +166,7 @@ BAR = """
 import sys
 from flux_engine import cli
 from tests.tui.fakes import FakeEngine
-cli._real_engine = lambda verbose: FakeEngine()
+cli._real_engine = lambda *_: FakeEngine()
 from flux_engine.__main__ import main
 sys.exit(main(sys.argv[1:]))
 """
@@ -299,7 +299,7 @@ def test_a_python_warning_is_a_note_even_before_a_fault(
             yield StageStarted("loading")
             raise CheckpointNotFound("No folder there.")
 
-    monkeypatch.setattr(cli, "_real_engine", lambda verbose: WarningEngine())
+    monkeypatch.setattr(cli, "_real_engine", lambda *_: WarningEngine())
     with warnings.catch_warnings():
         warnings.simplefilter("default")
         assert engine_main.main(["--prompt", "a hill", "--output", str(tmp_path / "a.png")]) == 1

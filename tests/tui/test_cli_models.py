@@ -23,7 +23,7 @@ from tests.tui.fakes import FakeEngine
 @pytest.fixture
 def engine(monkeypatch: pytest.MonkeyPatch) -> FakeEngine:
     fake = FakeEngine()
-    monkeypatch.setattr(cli, "_real_engine", lambda verbose: fake)
+    monkeypatch.setattr(cli, "_real_engine", lambda *_: fake)
     return fake
 
 

@@ -28,7 +28,7 @@ ROOT = Path(__file__).parents[2]
 def engine(monkeypatch: pytest.MonkeyPatch) -> Iterator[FakeEngine]:
     """The one engine of a run: a second one would read the weights again."""
     fake, made = FakeEngine(), []
-    monkeypatch.setattr(cli, "_real_engine", lambda verbose: made.append(verbose) or fake)
+    monkeypatch.setattr(cli, "_real_engine", lambda *_: made.append(1) or fake)
     yield fake
     assert len(made) <= 1
 
@@ -334,7 +334,7 @@ def test_loras_are_taken_from_flags_files_presets_and_defaults_and_found_in_thei
     prompts: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     engine = FakeEngine()
-    monkeypatch.setattr(cli, "_real_engine", lambda verbose: engine)
+    monkeypatch.setattr(cli, "_real_engine", lambda *_: engine)
     app, defaults = '[app]\nlora_folder = "/loras"\n', '[defaults]\nloras = "film"\nlora_fuse = true\n'
     configure(f'{app}{defaults}[presets.ink]\nloras = "ink:0.8"\n')
     prompts.write_text('a hill\n{"prompt": "a lake", "loras": "lake:-1; /x/y"}\n{"prompt": "a sea", "loras": ""}\n')
@@ -400,7 +400,7 @@ FAKE = """
 import sys
 from flux_engine import cli
 from tests.tui.fakes import FakeEngine
-cli._real_engine = lambda verbose: FakeEngine()
+cli._real_engine = lambda *_: FakeEngine()
 from flux_tui.__main__ import main
 sys.exit(main(sys.argv[1:]))
 """

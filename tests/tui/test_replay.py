@@ -47,14 +47,14 @@ def painted(place: int) -> RGBImage:
 @pytest.fixture
 def engine(monkeypatch: pytest.MonkeyPatch) -> FakeEngine:
     fake = FakeEngine()
-    monkeypatch.setattr(cli, "_real_engine", lambda verbose: fake)
+    monkeypatch.setattr(cli, "_real_engine", lambda *_: fake)
     return fake
 
 
 @pytest.fixture
 def other(monkeypatch: pytest.MonkeyPatch) -> FakeEngine:
     fake = OtherEngine()
-    monkeypatch.setattr(cli, "_real_engine", lambda verbose: fake)
+    monkeypatch.setattr(cli, "_real_engine", lambda *_: fake)
     return fake
 
 
