@@ -10,7 +10,7 @@ import json
 import random
 import sys
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Generator, Iterator
 from pathlib import Path
 
 from flux_engine.request import (
@@ -49,6 +49,9 @@ class SleepingEngine:
         seconds, processor_s = (b - a for a, b in zip(clocks[FIRST], clocks[LAST], strict=True))
         self._file.write_text(json.dumps({"seconds": seconds, "processor_s": processor_s}), encoding="utf-8")
         yield PicturesReady(request, (preview,), {"denoising": seconds}, "sleeping")
+
+    def warm(self, request: GenerationRequest) -> Generator[str, None, None]:
+        yield from ()
 
     def status(self) -> EngineStatus:
         return EngineStatus(device="none")

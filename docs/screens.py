@@ -120,7 +120,7 @@ class Studio:
 @asynccontextmanager
 async def studio(home: Path, engine: HeldEngine, size: tuple[int, int], theme: str) -> AsyncIterator[Studio]:
     """The app on a screen of so many columns and lines."""
-    session = Session(Launch(theme=theme))
+    session = Session(Launch(theme=theme, warm_up=False))
     app = FluxApp(Gallery(home / "pictures"), lambda: engine, session=session, abilities=NEAR)
     async with app.run_test(size=size) as pilot:
         yield (on_stage := Studio(app, pilot))

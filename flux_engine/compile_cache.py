@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 from pathlib import Path
+from typing import Any
 
 import jax
 import platformdirs
@@ -30,3 +31,9 @@ def keep_compiled(folder: Path | None = None) -> None:
         jax.config.update("jax_compilation_cache_max_size", MAX_BYTES)  # with it, JAX locks the folder
         jax.config.update("jax_persistent_cache_min_compile_time_secs", 0.0)
         jax.config.update("jax_persistent_cache_min_entry_size_bytes", -1)
+
+
+def keeps_compiled() -> bool:
+    """Whether what is compiled now is found there the next time."""
+    config: Any = jax.config
+    return bool(config.jax_enable_compilation_cache and config.jax_compilation_cache_dir)

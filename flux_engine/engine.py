@@ -13,7 +13,7 @@ import numpy as np
 import platformdirs
 
 from flux_engine import planning
-from flux_engine.compile_cache import keep_compiled
+from flux_engine.compile_cache import keep_compiled, keeps_compiled
 from flux_engine.configs import Component
 from flux_engine.errors import NumericalError
 from flux_engine.generation import FluxConditionedNetwork, denoising_states
@@ -39,6 +39,7 @@ from flux_engine.request import (
 from flux_engine.sampling.denoiser import DenoiserState
 from flux_engine.sampling.latents import unpack
 from flux_engine.sharding import Places
+from flux_engine.warming import compiling
 from flux_engine.weights.placing import on_host
 from flux_engine.where import MeshSizes
 
@@ -120,8 +121,7 @@ class Engine:
 
     def _load_model(self, request: GenerationRequest, clock: _Clock) -> Generator[Event, None, FluxModelLoader]:
         """The loader of the request's model; another model's memory is freed first."""
-        # resolved: a picture's own record names what "auto" was, and recalling it must not read the model again
-        wanted = (request.checkpoint_dir, self.dtype_of(request))
+        wanted = self._model(request)
         if self._loader is not None and self._loaded == wanted:
             return self._loader
         yield StageStarted("loading", "model")
@@ -136,6 +136,10 @@ class Engine:
             )
             self._loaded = wanted
         return self._loader
+
+    def _model(self, request: GenerationRequest) -> tuple[str | None, str]:
+        """Which it is, in which type; a picture's own record says what "auto" was, and must not read it again."""
+        return request.checkpoint_dir, self.dtype_of(request)
 
     def dtype_of(self, request: GenerationRequest) -> DType:
         """What a request's "auto" is here."""
@@ -153,14 +157,7 @@ class Engine:
         Raises:
             NotEnoughMemory: it does not.
         """
-        picture = Picture(
-            dtype=loader.dtype,
-            width=request.width,
-            height=request.height,
-            batch_size=request.batch_size,
-            text_tokens=loader.t5_tokenizer.max_length,
-            step_cache=request.step_cache > 0,
-        )
+        picture = _picture(loader, request)
         free = planning.free_memory(self._places, loader.device_bytes)
         if planning.is_roomy(loader.configs, picture, self._places, free):
             loader.settle(planning.RESIDENCIES[0])
@@ -170,6 +167,24 @@ class Engine:
             plan = planning.plan(loader.configs, picture, places=self._places, free=free)
             planning.check(plan, loader.configs, self._places)
             loader.settle(plan.residency)
+
+    def warm(self, request: GenerationRequest) -> Generator[str, None, None]:
+        """Compile what such a request runs, so that its picture compiles nothing; reads no weights, and frees none.
+
+        Yields the name of each program before it is compiled; closing the iterator stops there. It does nothing while
+        another model is loaded, where compiled programs are not kept, and for LoRAs beside the weights, whose programs
+        only their files tell.
+
+        Raises:
+            FluxError: the checkpoint cannot be used.
+        """
+        is_busy = self._loader is not None and self._loaded != self._model(request) and self._loader.device_bytes > 0
+        if is_busy or not keeps_compiled() or (request.loras and not request.lora_fuse):
+            return
+        for _ in self._load_model(request, _Clock()):
+            yield "model"
+        assert self._loader is not None
+        yield from compiling(self._loader, _picture(self._loader, request), request)
 
     def status(self) -> EngineStatus:
         """Where it computes, and how much of the device's memory is used."""
@@ -273,6 +288,17 @@ def _one_ahead(states: Iterator[DenoiserState]) -> Iterator[DenoiserState]:
         following = next(states, None)
         yield before
         before = following
+
+
+def _picture(loader: FluxModelLoader, request: GenerationRequest) -> Picture:
+    return Picture(
+        dtype=loader.dtype,
+        width=request.width,
+        height=request.height,
+        batch_size=request.batch_size,
+        text_tokens=loader.t5_tokenizer.max_length,
+        step_cache=request.step_cache > 0,
+    )
 
 
 def _prompts(request: GenerationRequest) -> list[str]:

@@ -96,26 +96,27 @@ def programs(configs: Configs, picture: Picture, residency: Residency, places: P
     assert isinstance(clip, CLIPTextConfig) and isinstance(t5, T5Config)
     dtype = picture.dtype
     rows, columns = token_grid(picture.height, picture.width, vae.downsampling)
-    text = _lies(_shape(1, picture.text_tokens, t5.d_model, dtype=dtype), places, places.whole)
-    pooled = _lies(_shape(1, clip.hidden_size, dtype=dtype), places, places.whole)
+    text = _lies(_shape(1, picture.text_tokens, t5.d_model, dtype=dtype), places.whole)
+    pooled = _lies(_shape(1, clip.hidden_size, dtype=dtype), places.whole)
     networks = {name: abstract(config, dtype, residency, places) for name, config in configs.items()}
     graphdef, state = networks["transformer"]
     conditions = (pooled, _shape(SIGMAS_AT_ONCE), _shape())
     said: Any = jax.eval_shape(partial(compiled.modulations, graphdef), state, *conditions)
-    by = Modulations(*(_lies(part, places, places.whole) for part in said))
+    by = Modulations(*(_lies(part, places.whole) for part in said))
     angles = _shape(picture.text_tokens + rows * columns, transformer.head_dim // 2)
-    rope = (_lies(angles, places, places.whole),) * 2
+    rope = (_lies(angles, places.whole),) * 2
     B, at_once = picture.batch_size, places.pictures_at_once
-    latents = _lies(_shape(B, rows, columns, transformer.in_channels), places, places.latents(B, rows))
+    latents = _lies(_shape(B, rows, columns, transformer.in_channels), places.latents(B, rows))
     velocity: Any = compiled.velocity
     given: tuple[Any, ...] = (latents, by, _shape(dtype=jnp.int32), text, rope)
     if picture.step_cache:
         tokens = (picture.batch_size, rows * columns, transformer.hidden_dim)
-        cache = jax.eval_shape(partial(empty_cache, tokens, dtype))
+        nothing = jax.eval_shape(partial(empty_cache, tokens, dtype))
+        cache = jax.tree.map(lambda part: _lies(part, places.whole), nothing)
         velocity, given = compiled.cached_velocity, (*given, cache, _shape())
     decoded = _shape(at_once, PATCH * rows, PATCH * columns, vae.latent_channels)
-    decoded = _lies(decoded, places, places.pictures(at_once))
-    ids = [_lies(_ids(length), places, places.whole) for length in (clip.max_position_embeddings, picture.text_tokens)]
+    decoded = _lies(decoded, places.pictures(at_once))
+    ids = [_lies(_ids(length), places.whole) for length in (clip.max_position_embeddings, picture.text_tokens)]
     calls: tuple[tuple[str, Component, Any, tuple[Any, ...]], ...] = (
         ("prompt", "clip_text", compiled.encode_text, (ids[0],)),
         ("prompt", "t5_text", compiled.encode_text, (ids[1],)),
@@ -143,9 +144,9 @@ def abstract(
     return graphdef, rebuilt(state, [shape(path, leaf.shape) for path, leaf in named_leaves(state).items()])
 
 
-def _lies(shape: jax.ShapeDtypeStruct, places: Places, sharding: jax.sharding.Sharding) -> Any:
-    """The shape of what is put there; on one device that goes without saying, and the picture's program is the same."""
-    return jax.ShapeDtypeStruct(shape.shape, shape.dtype, sharding=sharding) if places.sizes else shape
+def _lies(shape: jax.ShapeDtypeStruct, sharding: jax.sharding.Sharding) -> Any:
+    """The shape of what is put there, or comes from such: JAX's key to compiled programs says it."""
+    return jax.ShapeDtypeStruct(shape.shape, shape.dtype, sharding=sharding)
 
 
 def _shape(*sizes: int, dtype: Any = jnp.float32) -> jax.ShapeDtypeStruct:

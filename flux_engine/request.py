@@ -14,7 +14,7 @@ from __future__ import annotations
 
 import math
 import re
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Generator, Iterator, Mapping
 from dataclasses import dataclass, field
 from numbers import Integral, Real
 from typing import Literal, Protocol, get_args
@@ -338,8 +338,13 @@ Watch = Callable[[LoadingProgress], None]
 
 
 class EngineLike(Protocol):
-    """What paints. Closing the iterator between events cancels; within "loading", `watch` does, by raising."""
+    """What paints. Closing the iterator between events cancels; within "loading", `watch` does, by raising.
+
+    `warm` compiles ahead what such a request will run; it yields words between two programs, and can be closed there.
+    """
 
     def generate(self, request: GenerationRequest, watch: Watch = ...) -> Iterator[Event]: ...
+
+    def warm(self, request: GenerationRequest) -> Generator[str, None, None]: ...
 
     def status(self) -> EngineStatus: ...

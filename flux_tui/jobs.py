@@ -154,16 +154,35 @@ class JobQueue:
 
     # What the worker does
 
-    def take(self) -> Job | None:
-        """Wait for the next job, which then runs; None once the queue is closed."""
+    @property
+    def is_closed(self) -> bool:
+        """Whether no more is taken."""
+        return self._closed
+
+    @property
+    def has_next(self) -> bool:
+        """Whether `take` would not wait."""
+        return self._closed or bool(self._waiting and not self._paused)
+
+    def take(self, unless: Callable[[], bool] = lambda: False) -> Job | None:
+        """Wait for the next job, which then runs; None when it is closed, or none can go and `unless` holds.
+
+        Args:
+            unless: looked at now, and after `look_up`.
+        """
         with self._ready:
-            self._ready.wait_for(lambda: self._closed or (self._waiting and not self._paused))
-            if self._closed:
+            self._ready.wait_for(lambda: self.has_next or unless())
+            if self._closed or not self.has_next:
                 return None
             self._running = replace(self._waiting.pop(0), state="running")
             job = self._running
         self._changed()
         return job
+
+    def look_up(self) -> None:
+        """Have one that waits in `take` look at its `unless`."""
+        with self._ready:
+            self._ready.notify()
 
     def is_cancelling(self, job_id: int) -> bool:
         """Whether the running job has been asked to end."""

@@ -33,6 +33,7 @@ class Launch:
         color: how many colours the terminal shows; "auto" asks it.
         graphics: how pictures are drawn; "auto" takes the best that the terminal has.
         theme: a theme's name.
+        warm_up: start the engine, and compile, ahead of the first picture.
         config: the config file, in place of the user's own.
         loras, lora_fuse, lora_lenient: these settings of the form.
         mesh: how several devices share the work.
@@ -45,6 +46,7 @@ class Launch:
     color: Color | None = None
     graphics: Graphics | None = None
     theme: str | None = None
+    warm_up: bool | None = None
     config: Path | None = None
     loras: Sequence[LoraUse] | None = None
     lora_fuse: bool | None = None
@@ -67,6 +69,13 @@ def add_app_arguments(parser: argparse.ArgumentParser) -> None:
     app.add_argument("--color", choices=get_args(Color), help="how many colours there are (default: ask the terminal)")
     app.add_argument("--graphics", choices=get_args(Graphics), help="what draws pictures (default: the best there is)")
     app.add_argument("--theme", type=named, metavar="NAME", help="the colours, by name: flux-light, nord")
+    app.add_argument(
+        "--no-warm-up",
+        dest="warm_up",
+        action="store_false",
+        default=None,
+        help="leave the engine until a picture is due",
+    )
     add_loras(app)
     add_mesh(app)
     add_processes(app)

@@ -146,6 +146,10 @@ class AppOptions:
             form="data, sequence or tensor with a number each: data=2,tensor=4",
         ),
     )
+    warm_up: bool = field(
+        default=True,
+        metadata=_told("Whether the engine starts and compiles while you type; if not, when you ask for a picture."),
+    )
     confirm_quit: bool = field(
         default=True, metadata=_told("Whether quitting asks while a picture is being painted or waits.")
     )

@@ -1,8 +1,8 @@
 """The background thread that owns the engine: the only door to the heavy half of `flux_engine`.
 
 It takes jobs from a `JobQueue` one after another; news comes out through the `post` callable, as frozen dataclasses,
-from the thread itself. The engine is made inside the thread when the first job needs it, so that no screen ever waits
-for JAX. This module knows no widget.
+from the thread itself. The engine is made inside the thread when something first needs it, so that no screen ever waits
+for JAX. While no job can go, it compiles ahead for what the settings ask for. This module knows no widget.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ import sys
 import threading
 import time
 from collections.abc import Callable, Generator
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from flux_engine.errors import FluxError, unexpected
@@ -160,8 +160,15 @@ class JobCancelled:
     job: Job
 
 
+@dataclass(frozen=True)
+class WarmingUp:
+    """What is compiled ahead from now on: the programs of such a request; None is nothing any more."""
+
+    request: GenerationRequest | None
+
+
 Outcome = JobSaved | JobUnsaved | JobFailed | JobCancelled
-News = QueueChanged | JobStarted | JobEvent | EngineStatus | Outcome
+News = QueueChanged | JobStarted | JobEvent | EngineStatus | WarmingUp | Outcome
 
 _STATES = {JobSaved: "done", JobUnsaved: "failed", JobFailed: "failed", JobCancelled: "cancelled"}
 
@@ -176,7 +183,7 @@ class Worker:
     Args:
         post: receives the news, from the worker's thread, and `QueueChanged` from whoever changed the queue.
         gallery: where finished pictures go.
-        make_engine: makes the engine, inside the thread, when the first job needs it.
+        make_engine: makes the engine, inside the thread, when it is first needed.
         log_path: named in the message of an unexpected fault; its traceback goes to this module's logger.
     """
 
@@ -193,6 +200,9 @@ class Worker:
         self._log_path = log_path
         self._engine: EngineLike | None = None
         self._thread: threading.Thread | None = None
+        self._wish: GenerationRequest | None = None  # of those that are asked for ahead, the last
+        self._warm: set[GenerationRequest] = set()  # what is compiled, or could not be
+        self._is_warming = False
         self.queue = JobQueue(lambda: post(QueueChanged()))
 
     def submit(self, *requests: GenerationRequest, front: bool = False) -> tuple[Job, ...]:
@@ -201,6 +211,12 @@ class Worker:
         self.start()
         return jobs
 
+    def warm_up(self, request: GenerationRequest) -> None:
+        """Have the engine compile what such a request runs, as soon as no job can go; only the last one counts."""
+        self._wish = _kind(request)
+        self.start()
+        self.queue.look_up()
+
     def start(self) -> None:
         """Start the thread if it does not run yet."""
         if self._thread is None:
@@ -208,22 +224,33 @@ class Worker:
             self._thread.start()
 
     def stop(self, timeout_s: float) -> bool:
-        """Cancel the running job, take no other, and wait; False when a step still runs after `timeout_s` seconds."""
+        """Cancel the running job, take no other, and wait; False when a step still runs after `timeout_s` seconds.
+
+        What is only compiled ahead is not waited for: a large program takes half a minute.
+        """
         self.queue.close()
         if self._thread is None:
             return True
-        self._thread.join(timeout_s)
+        self._thread.join(0.0 if self._is_warming else timeout_s)
         return not self._thread.is_alive()
 
     def _run(self) -> None:
         _yield_to_the_screen()
-        while (job := self.queue.take()) is not None:
-            self._post(JobStarted(job))
-            news = self._outcome(job)
-            note = news.message if isinstance(news, (JobFailed, JobUnsaved)) else ""
-            self.queue.finish(_STATES[type(news)], note)  # type: ignore[arg-type]
-            self._post(news)
-            self._report_status()
+        while not self.queue.is_closed:
+            if (job := self.queue.take(unless=self._has_wish)) is not None:
+                self._work(job)
+            elif (wish := self._wish) is not None:
+                self._compile_ahead(wish)
+
+    def _work(self, job: Job) -> None:
+        self._post(JobStarted(job))
+        news = self._outcome(job)
+        note = news.message if isinstance(news, (JobFailed, JobUnsaved)) else ""
+        self.queue.finish(_STATES[type(news)], note)  # type: ignore[arg-type]
+        if isinstance(news, JobSaved):
+            self._warm.add(_kind(job.request))
+        self._post(news)
+        self._report_status()
 
     def _outcome(self, job: Job) -> Outcome:
         try:
@@ -248,9 +275,7 @@ class Worker:
         self._gallery.check()  # nothing is painted in vain
         if self._engine is None:
             watch(StageStarted("loading", STARTING))
-            self._engine = self._make_engine()
-            self._report_status()
-        events = self._engine.generate(job.request, watch)
+        events = self._made_engine().generate(job.request, watch)
         try:
             for event in events:
                 watch(event)
@@ -266,6 +291,47 @@ class Worker:
                 events.close()
         raise RuntimeError("the engine ended without a picture")
 
+    def _made_engine(self) -> EngineLike:
+        if self._engine is None:
+            self._engine = self._make_engine()
+            self._report_status()
+        return self._engine
+
+    # Ahead of a job
+
+    def _has_wish(self) -> bool:
+        return self._wish is not None and self._wish not in self._warm
+
+    def _compile_ahead(self, wish: GenerationRequest) -> None:
+        """Until all of it is compiled, or a job can go, which is looked for between two programs; the rest comes after.
+
+        A fault goes to the log alone: when a picture is asked for, it comes again and is told.
+        """
+        self._is_warming = True
+        self._post(WarmingUp(wish))
+        try:
+            if self._warms_up(wish):
+                self._warm.add(wish)
+        except BaseException as error:  # the worker outlives any fault
+            self._warm.add(wish)
+            log.warning("nothing is compiled ahead: %r", error, exc_info=not isinstance(error, FluxError))
+        finally:
+            gc.enable()
+            set_aside()
+            self._is_warming = False
+            self._post(WarmingUp(None))
+
+    def _warms_up(self, wish: GenerationRequest) -> bool:
+        """Compile ahead; False when something else is wanted before all is compiled."""
+        engine = self._made_engine()
+        with contextlib.closing(engine.warm(wish)) as programs:
+            for _ in programs:
+                if self.queue.has_next or self._wish != wish:
+                    return False
+                set_aside()  # what is traced and compiled lives, and is no garbage
+                gc.disable()
+        return True
+
     def _report_status(self) -> None:
         if self._engine is None:
             return
@@ -273,3 +339,18 @@ class Worker:
             self._post(self._engine.status())
         except Exception:  # a lost device ends jobs, with words; it does not end the worker
             log.exception("the engine does not tell its state")
+
+
+def _kind(request: GenerationRequest) -> GenerationRequest:
+    """The same for all requests that run the same programs."""
+    return replace(
+        request,
+        prompt="-",
+        negative_prompt=None if request.negative_prompt is None else "-",
+        num_steps=1,
+        guidance_scale=1.0,
+        true_cfg_scale=2.0 if request.true_cfg_scale > 1 else 1.0,
+        seed=0,
+        timer="auto",
+        sigma_shift=None,
+    )

@@ -1,4 +1,4 @@
-"""The facts at the right of the status line: queue, device, model, memory, free disk, as far as they are known."""
+"""The facts at the right of the status line: queue, device, model, memory, disk, what is prepared, as far as known."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from functools import partial
 from typing import TYPE_CHECKING
 
 from flux_engine.host_memory import memory_bytes
-from flux_engine.request import EngineStatus
+from flux_engine.request import EngineStatus, GenerationRequest
 from flux_tui.jobs import JobQueue
 from flux_tui.machine import DiskWatch
 from flux_tui.progress import bytes_text
@@ -29,11 +29,22 @@ class Facts:
         self._engine = EngineStatus(device="")
         self._disk = DiskWatch(screen.gallery.root, partial(screen.to_screen, self._take_disk))
         self._free_bytes: int | None = None
+        self._ahead: GenerationRequest | None = None
+
+    @property
+    def is_warming_up(self) -> bool:
+        """Whether the engine compiles ahead, which a picture that is asked for waits for."""
+        return self._ahead is not None
 
     def take(self, status: EngineStatus) -> None:
         """The engine has told how it is."""
         self._engine = status
         self.show()
+
+    def warming_up(self, request: GenerationRequest | None) -> None:
+        """The engine compiles ahead for this, or for nothing any more."""
+        self._ahead = request
+        self._tell()
 
     def show(self) -> None:
         """Say all of it as it is now; the disk as soon as it has answered."""
@@ -51,6 +62,7 @@ class Facts:
         used, total = memory_bytes()
         self._screen.status.tell(
             ", ".join(queue),
+            f"preparing {self._ahead.width}x{self._ahead.height}" if self._ahead else "",
             f"{engine.device} {_of(engine.bytes_in_use, engine.bytes_limit)}".strip(),
             engine.model_name,
             f"memory {_of(used, total)}" if total else "",

@@ -30,6 +30,7 @@ from flux_tui.screens.album import Album
 from flux_tui.screens.compositor import NearCompositor
 from flux_tui.screens.easel import Easel
 from flux_tui.screens.finder import Finder
+from flux_tui.screens.forethought import Forethought
 from flux_tui.screens.news import Newsroom
 from flux_tui.screens.presets import Presets
 from flux_tui.screens.queue_desk import carry_out
@@ -109,6 +110,7 @@ class MainScreen(ActionScreen):
         self.newsroom = Newsroom(self, worker, session)
         self.album = Album(self)
         self.finder = Finder(self, session, signs.ellipsis)
+        self.forethought = Forethought(self)
         self.presets = Presets(self, session, signs.ellipsis)
 
     def compose(self) -> ComposeResult:
@@ -130,6 +132,7 @@ class MainScreen(ActionScreen):
         self.go_to(self.chosen)
         self.aside(self._read_history)
         self.call_after_refresh(self._count)
+        self.call_after_refresh(self.forethought.settings_changed)
 
     def on_screen_resume(self) -> None:
         self.stage.picture.redraw()
@@ -205,6 +208,7 @@ class MainScreen(ActionScreen):
 
     @on(SettingsForm.Changed)
     def _settings_changed(self) -> None:
+        self.forethought.settings_changed()
         self.prompt.show_negative(self.form.avoids)
         self._count()
         self.keep()

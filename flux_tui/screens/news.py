@@ -24,6 +24,7 @@ from flux_tui.worker import (
     JobUnsaved,
     News,
     QueueChanged,
+    WarmingUp,
     Worker,
 )
 
@@ -106,6 +107,8 @@ class Newsroom:
                 self._show_queue()
             case EngineStatus():
                 self._facts.take(news)
+            case WarmingUp(request):
+                self._facts.warming_up(request)
             case JobStarted(job):
                 self._begin(job)
             case JobEvent(_, PicturesReady() as ready):
@@ -242,6 +245,8 @@ class Newsroom:
             self._screen.status.say(f"Paused: {waiting or 'none'} waiting; {go_on}", "$text-warning")
         elif waiting and self.is_painting:
             self._screen.status.say("Queued.")
+        elif waiting and self._facts.is_warming_up:
+            self._screen.status.say("Queued: it begins when the program that is being compiled is done.")
 
     def pause(self, paused: bool) -> None:
         """Hold the queue, or let it go on."""

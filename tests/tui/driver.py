@@ -6,6 +6,7 @@ import asyncio
 import re
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
+from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -22,6 +23,7 @@ from flux_tui.launch import Launch
 from flux_tui.session import Session
 from flux_tui.terminal.abilities import Abilities
 from tests.tui.fakes import FakeEngine, gradient
+from tests.tui.scripted import until
 
 WAIT_S = 30.0
 THREADS_S = 0.01  # what other threads have for themselves between two looks; they need the interpreter, too
@@ -107,9 +109,11 @@ async def running(
     launch: Launch | None = None,
     abilities: Abilities | None = None,
     checkpoint_dir: str | None = None,
+    warm_up: bool | None = False,
 ) -> AsyncIterator[Driver]:
-    """The app, with a config file of that text if it has any."""
+    """The app, with a config file of that text if it has any; it leaves the engine alone unless it is to warm up."""
     engine = engine or FakeEngine()
+    launch = replace(launch or Launch(), warm_up=warm_up)
     if config:
         paths.config_file().parent.mkdir(parents=True, exist_ok=True)
         paths.config_file().write_text(config, encoding="utf-8")
@@ -122,10 +126,10 @@ async def running(
             yield Driver(app, pilot, engine)
     finally:
         app.worker.queue.close()
-        for gate in (engine.gate, engine.loading_gate):
+        for gate in (engine.gate, engine.loading_gate, engine.warm_gate):
             if gate is not None:
                 gate.release(1000)
-        assert await asyncio.to_thread(app.worker.stop, WAIT_S)
+        await asyncio.to_thread(until, lambda: app.worker.stop(WAIT_S))  # it waits for no program
         app.session.write()
 
 

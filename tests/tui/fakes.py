@@ -7,7 +7,7 @@ import errno
 import functools
 import os
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Generator, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -43,9 +43,9 @@ def gradient(width: int, height: int, hue: float = 0.6) -> RGBImage:
 class FakeEngine:
     """Paints gradients.
 
-    `gate` lets one step through for each `gate.release()`, `loading_gate` a quarter of the weights; None lets all
-    through. `fault` is raised at the step `fault_at` (0: before anything is announced). `started` is set when a request
-    arrives; `closed` counts the generators that were closed or ended.
+    `gate` lets one step through for each `gate.release()`, `loading_gate` a quarter of the weights, `warm_gate` a
+    program that is compiled ahead; None lets all through. `fault` is raised at the step `fault_at` (0: before anything
+    is announced). `started` is set when a request arrives; `closed` counts the generators that were closed or ended.
     """
 
     gate: threading.Semaphore | None = None
@@ -53,6 +53,9 @@ class FakeEngine:
     fault: BaseException | None = None
     fault_at: int = 0
     warnings: tuple[str, ...] = ()
+    warm_gate: threading.Semaphore | None = None
+    warm_fault: BaseException | None = None
+    warmed: list[str] = field(default_factory=list)
     requests: list[GenerationRequest] = field(default_factory=list)
     started: threading.Event = field(default_factory=threading.Event)
     closed: threading.Semaphore = field(default_factory=lambda: threading.Semaphore(0))
@@ -68,6 +71,15 @@ class FakeEngine:
             yield from self._events(request, watch)
         finally:
             self.closed.release()
+
+    def warm(self, request: GenerationRequest) -> Generator[str, None, None]:
+        if self.warm_fault is not None:
+            raise self.warm_fault
+        for program in ("encoders", "steps", "decoding"):
+            yield program
+            self.warmed.append(f"{program} {request.width}x{request.height}")
+            if self.warm_gate is not None:
+                self.warm_gate.acquire()
 
     def status(self) -> EngineStatus:
         return EngineStatus(device="fake", model_name="fake", bytes_in_use=3 * 2**30, bytes_limit=24 * 2**30)

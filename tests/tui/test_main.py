@@ -67,7 +67,7 @@ def test_what_is_not_said_is_left_to_the_config(launched: list[tuple[Any, ...]])
 
 def test_every_flag_of_the_app_reaches_it(launched: list[tuple[Any, ...]], tmp_path: Path) -> None:
     (tmp_path / "c.toml").touch()
-    flags = "--low-bandwidth --no-sync --no-mouse --ascii --color 256 --graphics sixel --theme mine"
+    flags = "--low-bandwidth --no-sync --no-mouse --ascii --color 256 --graphics sixel --theme mine --no-warm-up"
     places = ["--gallery", str(tmp_path / "g"), "--checkpoint-dir", "/model", "--config", str(tmp_path / "c.toml")]
     loras = "--lora ink:0.5 --lora film --lora-fuse --no-lora-lenient"
     assert tui_main.main([*flags.split(), *places, *loras.split()]) == 0
@@ -79,6 +79,7 @@ def test_every_flag_of_the_app_reaches_it(launched: list[tuple[Any, ...]], tmp_p
         color="256",
         graphics="sixel",
         theme="mine",
+        warm_up=False,
         config=tmp_path / "c.toml",
         loras=[LoraUse(file="ink", strength=0.5), LoraUse(file="film")],
         lora_fuse=True,

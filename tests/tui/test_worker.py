@@ -38,10 +38,12 @@ from flux_tui.worker import (
     JobUnsaved,
     News,
     QueueChanged,
+    WarmingUp,
     Worker,
 )
 from tests.tui.fakes import FakeEngine, fill_up_after
 from tests.tui.pictures import saved_pictures
+from tests.tui.scripted import until
 
 REQUEST = GenerationRequest(prompt="a hill", width=16, height=16, num_steps=3)
 WAIT_S = 20.0
@@ -57,7 +59,7 @@ class Desk:
         self.worker = Worker(self.hear, gallery, self.make, log_path=Path("/log/file"))
 
     def hear(self, news: News) -> None:
-        if not isinstance(news, (QueueChanged, EngineStatus)):
+        if not isinstance(news, (QueueChanged, EngineStatus, WarmingUp)):
             self.news.put(news)
 
     def make(self) -> FakeEngine:
@@ -275,6 +277,77 @@ def test_stopping_does_not_wait_for_ever(desk: Desk, gate: threading.Semaphore) 
 def test_a_worker_that_never_worked_stops_at_once(desk: Desk) -> None:
     assert desk.worker.stop(0.0)
     assert desk.made == 0
+
+
+WIDE = replace(REQUEST, width=32)
+
+
+@pytest.fixture
+def warm_gate() -> threading.Semaphore:
+    return threading.Semaphore(0)
+
+
+@pytest.fixture
+def warming(gallery: Gallery, warm_gate: threading.Semaphore) -> Iterator[Desk]:
+    """A worker that compiles ahead for WIDE, and is at the first of three programs."""
+    desk = Desk(gallery, FakeEngine(warm_gate=warm_gate))
+    desk.worker.warm_up(WIDE)
+    until(lambda: desk.engine.warmed)
+    yield desk
+    desk.worker.queue.close()
+    warm_gate.release(100)
+    until(lambda: desk.worker.stop(WAIT_S))
+
+
+def test_a_job_goes_between_two_programs_that_are_compiled_ahead(warming: Desk, warm_gate: threading.Semaphore) -> None:
+    warming.worker.submit(REQUEST)
+    assert not warming.engine.requests and warming.worker.queue.waiting
+    warm_gate.release()
+    assert isinstance(warming.end(), JobSaved)
+    assert warming.engine.warmed[:1] == ["encoders 32x16"]
+    warm_gate.release(3)
+    until(lambda: warming.engine.warmed == ["encoders 32x16", "encoders 32x16", "steps 32x16", "decoding 32x16"])
+
+
+def test_a_job_that_waits_for_a_program_can_be_cancelled(warming: Desk, warm_gate: threading.Semaphore) -> None:
+    (job,) = warming.worker.submit(REQUEST)
+    warming.worker.queue.cancel(job.id)
+    warm_gate.release(3)
+    until(lambda: len(warming.engine.warmed) == 3)
+    assert not warming.engine.requests
+
+
+def test_of_what_is_asked_for_ahead_only_the_last_is_compiled_and_nothing_twice(
+    warming: Desk, warm_gate: threading.Semaphore
+) -> None:
+    warming.worker.warm_up(replace(REQUEST, width=48))
+    warming.worker.warm_up(replace(REQUEST, width=64))
+    warm_gate.release(4)
+    until(lambda: warming.engine.warmed[1:] == ["encoders 64x16", "steps 64x16", "decoding 64x16"])
+    warming.worker.warm_up(replace(REQUEST, width=64, prompt="another", seed=7, num_steps=9, guidance_scale=2.0))
+    warming.worker.submit(REQUEST)
+    warming.end()
+    warming.worker.warm_up(replace(REQUEST, prompt="as it was painted"))
+    warming.worker.submit(REQUEST)
+    warming.end()
+    assert len(warming.engine.warmed) == 4
+
+
+def test_stopping_does_not_wait_for_what_is_compiled_ahead(warming: Desk) -> None:
+    assert not warming.worker.stop(threading.TIMEOUT_MAX)
+
+
+@pytest.mark.parametrize("fault", [CheckpointNotFound("no such folder"), RuntimeError("out of luck")])
+def test_a_fault_while_compiling_ahead_is_logged_and_the_next_job_is_painted(
+    gallery: Gallery, caplog: pytest.LogCaptureFixture, fault: Exception
+) -> None:
+    desk = Desk(gallery, FakeEngine(warm_fault=fault))
+    desk.worker.warm_up(REQUEST)
+    until(lambda: str(fault) in caplog.text)
+    desk.worker.submit(REQUEST)
+    assert isinstance(desk.end(), JobSaved)
+    assert ("Traceback" in caplog.text) == isinstance(fault, RuntimeError)
+    assert desk.worker.stop(WAIT_S)
 
 
 class Litter:

@@ -1,0 +1,72 @@
+"""A picture's programs, compiled before anybody asks for the picture. Reads no weights, and opens no model."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import jax
+
+from flux_engine import planning
+from flux_engine.generation import FluxConditionedNetwork, denoising_states
+from flux_engine.loader import FluxModelLoader
+from flux_engine.programs import Picture, programs
+from flux_engine.request import GenerationRequest
+from flux_engine.sampling.denoiser import classifier_free
+from flux_engine.sampling.latents import PATCH, token_grid, unpack
+
+NUM_STEPS = 3  # a first one, a last one, and one between
+
+
+def compiling(loader: FluxModelLoader, picture: Picture, request: GenerationRequest) -> Iterator[str]:
+    """Compile what a picture runs, in its order; yields the name of each program before.
+
+    Where the memory is tight, weights lie elsewhere and the programs are others: then those of one way after another,
+    until one fits.
+
+    Raises:
+        RequestError: a size lies between tokens.
+    """
+    free = planning.free_memory(loader.places, loader.device_bytes)
+    is_roomy = planning.is_roomy(loader.configs, picture, loader.places, free)
+    for residency in planning.RESIDENCIES:
+        if residency.uses_host and free.host == 0:
+            continue
+        for program in programs(loader.configs, picture, residency, loader.places):
+            yield f"{program.component} {program.function.__name__}"
+            program.compile()
+        if is_roomy or planning.with_residency(loader.configs, picture, residency, loader.places, free).fits_all:
+            break
+    yield "sampler"
+    _sample(loader, request)
+
+
+def _sample(loader: FluxModelLoader, request: GenerationRequest) -> None:
+    """Run the few operations between the programs, with latents in place of velocities; 1 MB at 1024 x 1024."""
+    rows, columns = token_grid(request.height, request.width, loader.vae_config.downsampling)
+
+    def itself(latents: jax.Array, sigma: object) -> jax.Array:
+        return jax.device_put(latents, loader.device)
+
+    is_guided = request.true_cfg_scale > 1 and request.negative_prompt is not None
+    network = FluxConditionedNetwork(
+        network_fn=classifier_free(itself, itself, request.true_cfg_scale) if is_guided else itself,
+        in_channels=loader.transformer_config.in_channels,
+        rows=rows,
+        columns=columns,
+        token_px=PATCH * loader.vae_config.downsampling,
+        dtype=loader.dtype,
+        shifts_with_size=loader.transformer_config.guidance_embeds,
+    )
+    states = denoising_states(
+        conditioned_network=network,
+        height=request.height,
+        width=request.width,
+        num_steps=NUM_STEPS,
+        seed=request.seed,
+        batch_size=request.batch_size,
+        integrator=request.integrator,
+        noise=request.noise,
+    )
+    for state in states:
+        unpack(state.clean[:1])
+    unpack(jax.lax.dynamic_slice_in_dim(jax.device_put(state.latents, loader.device), 0, 1))
