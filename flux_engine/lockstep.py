@@ -88,6 +88,10 @@ class Leader:
         """As `Engine.status`."""
         return self._engine.status()
 
+    def warm(self, request: GenerationRequest) -> Iterator[str]:
+        """Nothing: what is compiled is kept on the disk, and several processes keep nothing there."""
+        return iter(())
+
     def generate(self, request: GenerationRequest, watch: Watch = lambda progress: None) -> Iterator[Event]:
         """As `Engine.generate`.
 
