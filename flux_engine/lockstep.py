@@ -88,9 +88,9 @@ class Leader:
         """As `Engine.status`."""
         return self._engine.status()
 
-    def warm(self, request: GenerationRequest) -> Iterator[str]:
+    def warm(self, request: GenerationRequest) -> Generator[str, None, None]:
         """Nothing: what is compiled is kept on the disk, and several processes keep nothing there."""
-        return iter(())
+        yield from ()
 
     def generate(self, request: GenerationRequest, watch: Watch = lambda progress: None) -> Iterator[Event]:
         """As `Engine.generate`.

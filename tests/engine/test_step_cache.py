@@ -154,6 +154,6 @@ def test_the_engine_tells_how_much_was_reused_and_the_picture_its_budget(checkpo
 
 def test_the_plan_knows_the_program_with_a_cache(tiny_loader: FluxModelLoader) -> None:
     picture = Picture(dtype=tiny_loader.dtype, width=WIDTH, height=HEIGHT, batch_size=2, step_cache=True)
-    step = programs(tiny_loader.configs, picture, Residency(), tiny_loader.device)[3]
+    step = programs(tiny_loader.configs, picture, Residency(), tiny_loader.places)[3]
     assert step.function is compiled.cached_velocity
     assert step.arguments[-2].sign.shape == (2, TOKENS, tiny_loader.transformer_config.hidden_dim)
