@@ -12,7 +12,7 @@ import pytest
 from jax.sharding import AbstractMesh
 from jax.sharding import PartitionSpec as P
 
-from flux_engine.models.attention import QUERIES, _dealt_out, attend
+from flux_engine.models.attention import FEW, QUERIES, _dealt_out, attend
 
 
 def queries_keys_values(queries: int, keys: int, heads: int = 2, size: int = 8, dtype: Any = jnp.float32) -> Any:
@@ -20,7 +20,7 @@ def queries_keys_values(queries: int, keys: int, heads: int = 2, size: int = 8, 
     return [jax.random.normal(jax.random.key(place), shape, dtype) for place, shape in enumerate(shapes)]
 
 
-@pytest.mark.parametrize("tokens", [1, 2 * QUERIES, 2 * QUERIES + 1, 4 * QUERIES])
+@pytest.mark.parametrize("tokens", [1, FEW, FEW + 1, QUERIES + 1])
 def test_attention_is_the_softmax_of_the_products_times_the_values(tokens: int) -> None:
     q, k, v = queries_keys_values(tokens, tokens)
     logits = np.einsum("bshk,bnhk->bhsn", q, k, dtype=np.float64) / np.sqrt(q.shape[-1])
@@ -29,12 +29,18 @@ def test_attention_is_the_softmax_of_the_products_times_the_values(tokens: int) 
     assert np.abs(np.asarray(attend(q, k, v)) - expected).max() < 2e-6
 
 
-def test_memory_grows_with_the_tokens_and_not_with_their_square() -> None:
-    def temporary_bytes(tokens: int) -> int:
-        compiled = jax.jit(attend).lower(*queries_keys_values(tokens, tokens)).compile()
-        return compiled.memory_analysis().temp_size_in_bytes
+def temporary_bytes(tokens: int, heads: int = 2) -> int:
+    compiled = jax.jit(attend).lower(*queries_keys_values(tokens, tokens, heads)).compile()
+    return compiled.memory_analysis().temp_size_in_bytes
 
-    assert temporary_bytes(16 * QUERIES) < 4.5 * temporary_bytes(4 * QUERIES)
+
+def test_memory_grows_with_the_tokens_and_not_with_their_square() -> None:
+    assert temporary_bytes(8 * QUERIES) < 4.5 * temporary_bytes(2 * QUERIES)
+
+
+def test_the_logits_of_one_head_only_are_in_memory() -> None:
+    tokens, heads = 2 * QUERIES, 8
+    assert temporary_bytes(tokens, heads) < heads * QUERIES * tokens * 4
 
 
 def lowered_for_cuda(monkeypatch: pytest.MonkeyPatch, dtype: Any, size: int) -> str:
@@ -44,7 +50,7 @@ def lowered_for_cuda(monkeypatch: pytest.MonkeyPatch, dtype: Any, size: int) -> 
     monkeypatch.setattr(jax, "default_backend", lambda: "gpu")
     allowed = [jax.export.DisabledSafetyCheck.custom_call("__cudnn$fmhaSoftmax")]
     exported = jax.export.export(jax.jit(attend), platforms=["cuda"], disabled_checks=allowed)
-    return exported(*queries_keys_values(4 * QUERIES, 4 * QUERIES, size=size, dtype=dtype)).mlir_module()
+    return exported(*queries_keys_values(2 * FEW, 2 * FEW, size=size, dtype=dtype)).mlir_module()
 
 
 @pytest.mark.parametrize(
@@ -58,7 +64,7 @@ def test_a_gpu_gets_flash_attention_where_cudnn_has_it(
 
 
 def test_a_cpu_in_a_machine_with_a_gpu_gets_chunks(monkeypatch: pytest.MonkeyPatch) -> None:
-    q, k, v = queries_keys_values(4 * QUERIES, 4 * QUERIES, size=64, dtype=jnp.bfloat16)
+    q, k, v = queries_keys_values(2 * FEW, 2 * FEW, size=64, dtype=jnp.bfloat16)
     expected = attend(q, k, v)
     fused = importlib.import_module("jax._src.cudnn.fused_attention_stablehlo")
     monkeypatch.setattr(fused, "check_cudnn_version", lambda: 90100)
