@@ -8,27 +8,23 @@ diffusers is measured where the `parity` extra is installed.
 from __future__ import annotations
 
 import importlib.util
-import json
 import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from pathlib import Path
 from statistics import median
 
 import gguf
 import ml_dtypes
-import numpy as np
 
 from benchmarks.figures import Figure, parser, quantile, report
-from benchmarks.synthetic import beside, bfl_shapes, random_tensors
-from flux_engine.configs import TransformerConfig
+from benchmarks.synthetic import beside, bfl_shapes, random_tensors, write_diffusers
 from flux_engine.weights.importing import import_checkpoint
 from tests.foreign_files import as_scaled_fp8, save_file, write_gguf
 
 WIDTH, TEXT = 1536, 4096  # 0.66 GB in bfloat16
-MLP = 4 * WIDTH
 BLOCKS = {"double_blocks": 2, "single_blocks": 4}
 OURS = """
 import sys, time
@@ -90,7 +86,7 @@ def _prepared(folder: Path) -> dict[str, Path]:
     save_file(as_scaled_fp8(tensors), files["fp8_scaled"])
     files["GGUF Q8_0"] = files["GGUF Q8_0"].with_suffix(".gguf")
     write_gguf(files["GGUF Q8_0"], tensors, gguf.GGMLQuantizationType.Q8_0)
-    _write_diffusers(beside(folder / "diffusers") / "transformer", bf16)
+    write_diffusers(beside(folder / "diffusers") / "transformer", bf16)
     own = {f"own layout, {name}": folder / f"own {name}" for name in ("bf16", "int8", "fp8")}
     for name, place in own.items():
         dtype = name.rpartition(" ")[2]
@@ -121,37 +117,6 @@ def _cat(files: list[Path]) -> float:
 
 def _files_of(place: Path) -> list[Path]:
     return [place] if place.is_file() else [file for file in (place / "transformer").rglob("*") if file.is_file()]
-
-
-def _write_diffusers(folder: Path, tensors: Mapping[str, np.ndarray]) -> None:
-    """The same under diffusers' names, by the table that reads them."""
-    from flux_engine.weights.formats import FORMATS, places
-
-    theirs, bfl = FORMATS[0], FORMATS[1]
-    renamed: dict[str, np.ndarray] = {}
-    for name, place in places(bfl, tensors):
-        assert place is not None
-        names = theirs.modules[".".join("N" if key.isdigit() else key for key in place.module)]
-        number = next((key for key in place.module if key.isdigit()), "")
-        parameter = "bias" if name.endswith("bias") else "weight"
-        ends = np.cumsum([MLP if "mlp" in each else len(tensors[name]) for each in names])
-        if len(names) > 1:
-            ends = np.cumsum([MLP if each.endswith("proj_mlp") else WIDTH for each in names])
-        for each, part in zip(names, np.split(tensors[name], ends[:-1]), strict=True):
-            renamed[f"{each.replace('N', number)}.{parameter}"] = np.ascontiguousarray(part)
-    folder.mkdir()
-    save_file(renamed, folder / "diffusion_pytorch_model.safetensors")
-    config = TransformerConfig()
-    sizes = {
-        "_class_name": "FluxTransformer2DModel",
-        "num_layers": BLOCKS["double_blocks"],
-        "num_single_layers": BLOCKS["single_blocks"],
-        "num_attention_heads": WIDTH // config.head_dim,
-        "attention_head_dim": config.head_dim,
-        "joint_attention_dim": TEXT,
-        "guidance_embeds": True,
-    }
-    (folder / "config.json").write_text(json.dumps(sizes))
 
 
 if __name__ == "__main__":

@@ -12,7 +12,7 @@ from benchmarks.figures import MET, MISSED, Figure, quantile, report, table
 
 SCRIPTS = sorted(path.stem for path in Path(benchmarks.__path__[0]).glob("*.py"))
 COMMANDS = [
-    *("bytes_a_second", "first_text", "key_to_paint", "processor_time"),
+    *("against_diffusers", "bytes_a_second", "first_text", "key_to_paint", "processor_time"),
     *("quantised", "step_cache", "thin_link"),
 ]
 
