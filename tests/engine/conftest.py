@@ -14,6 +14,13 @@ from flux_engine.residency import Residency
 from tests.tiny_checkpoint import write_tiny_checkpoint
 
 
+@pytest.fixture(autouse=True, scope="module")
+def compilation(request: pytest.FixtureRequest) -> None:
+    """Quick, but where a file says `optimised`. All others share their programs, which are compiled once."""
+    if request.node.get_closest_marker("optimised") is None:
+        request.getfixturevalue("quick_compilation")
+
+
 @pytest.fixture(autouse=True)
 def own_cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Prompts that an engine of the test encodes are kept, and found again, in the test alone."""

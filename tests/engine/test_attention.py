@@ -14,6 +14,8 @@ from jax.sharding import PartitionSpec as P
 
 from flux_engine.models.attention import FEW, QUERIES, _dealt_out, attend
 
+pytestmark = pytest.mark.optimised
+
 
 def queries_keys_values(queries: int, keys: int, heads: int = 2, size: int = 8, dtype: Any = jnp.float32) -> Any:
     shapes = ((2, queries, heads, size), (2, keys, heads, size), (2, keys, heads, size))

@@ -20,8 +20,6 @@ from flux_engine.weights.checkpoint import on_device
 from flux_engine.weights.sources import open_checkpoint
 from tests.tiny_checkpoint import TRANSFORMER
 
-pytestmark = pytest.mark.usefixtures("quick_compilation")
-
 
 def test_a_measurement_hangs_together() -> None:
     told: list[str] = []

@@ -16,8 +16,6 @@ from flux_engine.prompt_cache import PromptCache
 from flux_engine.request import PicturesReady, StageStarted
 from flux_engine.weights.checkpoint import load_component, on_device, save_component
 
-pytestmark = pytest.mark.usefixtures("quick_compilation")  # each of its programs runs a few times
-
 REQUEST = GenerationRequest(prompt="a hill", width=48, height=48, num_steps=1, dtype="float32")
 
 

@@ -32,8 +32,6 @@ from tests.foreign_files import (
 )
 from tests.tiny_checkpoint import PICTURES, greatest_difference, paint, write_tiny_checkpoint
 
-pytestmark = pytest.mark.usefixtures("quick_compilation")  # each of its programs runs a few times
-
 
 def painted(checkpoint: Path) -> np.ndarray:
     return paint(FluxModelLoader(checkpoint_dir=checkpoint, dtype="float32"), PICTURES["square"])

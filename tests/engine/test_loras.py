@@ -27,8 +27,6 @@ from tests.hand_made_loras import changed_by_hand
 from tests.tiny import draw, relative_error, tiny_network
 from tests.tiny_checkpoint import CLIP, T5, TRANSFORMER
 
-pytestmark = pytest.mark.usefixtures("quick_compilation")
-
 D = TRANSFORMER.hidden_dim
 STYLE = {  # by Black Forest Labs' names, as ComfyUI writes them
     "diffusion_model.double_blocks.0.img_attn.qkv": (D, 3 * D, 4),

@@ -25,8 +25,6 @@ from tests.tiny import (
     relative_error,
 )
 
-pytestmark = pytest.mark.usefixtures("quick_compilation")
-
 GOLDEN = Path(__file__).parent.parent / "golden" / "networks.npz"
 GUIDED, UNGUIDED = list(TRANSFORMERS)[:2]
 CLIP, T5, VAE = next(iter(CLIPS)), next(iter(T5S)), next(iter(VAES))

@@ -13,6 +13,8 @@ from flax import nnx
 from flux_engine.configs import TransformerConfig
 from flux_engine.models.transformer import FluxTransformer2D, rope_table
 
+pytestmark = pytest.mark.optimised
+
 # Wide enough for products of several rows to be added up in another order than those of one.
 WIDE = TransformerConfig(
     hidden_dim=256,

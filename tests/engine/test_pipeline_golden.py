@@ -10,8 +10,6 @@ import pytest
 from flux_engine import FluxModelLoader
 from tests.tiny_checkpoint import PICTURES, greatest_difference, paint, write_tiny_checkpoint
 
-pytestmark = pytest.mark.usefixtures("quick_compilation")
-
 GOLDEN = Path(__file__).parent.parent / "golden" / "pipeline.npz"
 
 

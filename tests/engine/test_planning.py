@@ -19,7 +19,6 @@ from flux_engine.sharding import Places
 from flux_engine.weights.checkpoint import HOST, on_device
 from tests.engine.conftest import live_bytes
 
-pytestmark = pytest.mark.usefixtures("quick_compilation")
 SIZES = MODELS["demo"]()
 CONFIGS = {"transformer": SIZES.transformer, "vae": SIZES.vae, "clip_text": SIZES.clip, "t5_text": SIZES.t5}
 PICTURE = Picture(dtype=jnp.dtype(jnp.float32), width=64, height=96, text_tokens=32)

@@ -26,8 +26,6 @@ from flux_engine.weights.verifying import verify_checkpoint
 from tests.foreign_files import CLIP, TRANSFORMER, VAE, write_single_files
 from tests.tiny_checkpoint import PICTURES, paint, write_tiny_checkpoint
 
-pytestmark = pytest.mark.usefixtures("quick_compilation")  # each of its programs runs a few times
-
 KERNEL = "double_blocks.1.attn.img_qkv"
 KINDS = {"int8": "int8", "fp8": "float8_e4m3fn"}
 FLOAT32, BFLOAT16 = np.dtype(np.float32), np.dtype(ml_dtypes.bfloat16)

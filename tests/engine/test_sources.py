@@ -47,8 +47,6 @@ from tests.foreign_files import (
 from tests.tiny import tiny_leaves
 from tests.tiny_checkpoint import PICTURES, T5, greatest_difference, paint, write_tiny_checkpoint
 
-pytestmark = pytest.mark.usefixtures("quick_compilation")  # each of its programs runs a few times
-
 CONFIGS: dict[Component, NetworkConfig] = {"transformer": TRANSFORMER, "vae": VAE, "clip_text": CLIP, "t5_text": T5}
 CPU = jax.devices("cpu")[0]
 

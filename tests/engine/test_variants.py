@@ -34,8 +34,6 @@ from tests.foreign_files import (
 )
 from tests.tiny_checkpoint import T5, Picture, greatest_difference, paint, write_tiny_checkpoint
 
-pytestmark = pytest.mark.usefixtures("quick_compilation")  # each of its programs runs a few times
-
 PICTURE = Picture(height=32, width=48, num_steps=2)
 VARIANTS = {"dev": TRANSFORMER, "schnell": replace(TRANSFORMER, guidance_embeds=False)}
 T5_LENGTHS = {"dev": 512, "schnell": 256}
