@@ -18,8 +18,9 @@ def shown(driver: Driver) -> set[Pane]:
     return {pane for pane in PANES if driver.screen.pane(pane).display}
 
 
-def focused(driver: Driver) -> Pane:
-    return next(pane for pane in PANES if driver.screen.pane(pane).has_focus_within)
+def focused(driver: Driver) -> Pane | None:
+    """None while the focus is on its way."""
+    return next((pane for pane in PANES if driver.screen.pane(pane).has_focus_within), None)
 
 
 @pytest.mark.parametrize(
