@@ -15,6 +15,7 @@ import numpy as np
 import pytest
 
 from flux_engine import Engine, FluxModelLoader, GenerationRequest, run_diffuse_generation
+from flux_engine.engine import _one_ahead
 from flux_engine.errors import CheckpointNotFound, NumericalError, WeightsMismatch
 from flux_engine.prompt_velocity import PromptVelocity
 from flux_engine.request import EngineStatus, Event, LoadingProgress, PicturesReady, StageStarted, StepDone
@@ -336,3 +337,14 @@ def test_a_picture_is_painted_again_from_its_own_record_without_loading(
     again = list(engine.generate(first.request))
     assert stages(again) == LATER
     assert np.array_equal(pixels(again[-1]), pixels(first))
+
+
+def test_a_device_is_told_the_next_step_before_the_last_one_is_shown() -> None:
+    told: list[int] = []
+
+    def states() -> Iterator[Any]:
+        for step in range(3):
+            told.append(step)
+            yield step
+
+    assert [(state, list(told)) for state in _one_ahead(states())] == [(0, [0, 1]), (1, [0, 1, 2]), (2, [0, 1, 2])]
