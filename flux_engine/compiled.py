@@ -124,11 +124,16 @@ def is_in_parts(state: nnx.State) -> bool:
 
 def lowered(function: Any, graphdef: nnx.GraphDef, state: nnx.State, *arguments: Any) -> list[jax.stages.Lowered]:
     """The programs of any function here, from arrays or their shapes; of blocks that are apart, those of a block."""
-    if function is velocity and is_in_parts(state):
+    ways: dict[Any, tuple[Any, Any]] = {
+        velocity: (whole_velocity, _velocity),
+        cached_velocity: (whole_cached_velocity, _cached_velocity),
+    }
+    whole, by_blocks = ways.get(function, (function, None))
+    if by_blocks is not None and is_in_parts(state):
         with noting_programs() as noted, jax.default_matmul_precision("highest"):
-            jax.eval_shape(partial(_velocity, graphdef), state, *arguments)
+            jax.eval_shape(partial(by_blocks, graphdef), state, *arguments)
             return [program.lower(*shapes) for program, shapes in noted.items()]
-    return [(whole_velocity if function is velocity else function).lower(graphdef, state, *arguments)]
+    return [whole.lower(graphdef, state, *arguments)]
 
 
 @_compiled

@@ -12,17 +12,19 @@ import pytest
 from flux_engine import Engine, FluxModelLoader, GenerationRequest, compiled, denoising_states
 from flux_engine.errors import RequestError
 from flux_engine.models.step_cache import change, empty_cache, others
-from flux_engine.programs import Picture, programs
+from flux_engine.programs import Picture, Program, programs
 from flux_engine.request import PicturesReady, StepDone
 from flux_engine.residency import Residency
 from flux_engine.sampling.denoiser import Denoiser
 from flux_engine.sampling.integrators import INTEGRATORS
 from flux_engine.sampling.timers import FluxTimer
+from flux_engine.weights import checkpoint as weights
 from tests.engine.runs import HEIGHT, TOKENS, WIDTH, latents_of, paint, prepare
 
 pytestmark = pytest.mark.usefixtures("quick_compilation")
 B, L, D = 2, 3, 4
 ANYTHING, NOTHING = 1e9, 1e-9  # budgets
+PROGRAMS = (compiled.whole_velocity, compiled.whole_cached_velocity)
 
 
 def walk(passes: int) -> list[tuple[np.ndarray, np.ndarray]]:
@@ -80,11 +82,9 @@ def test_the_picture_that_changed_most_decides_for_all() -> None:
 
 def test_without_a_budget_the_program_is_the_old_one_and_so_is_every_bit(tiny_loader: FluxModelLoader) -> None:
     plain = latents_of(tiny_loader)
-    compiled_before = [program._cache_size() for program in (compiled.whole_velocity, compiled.whole_cached_velocity)]
+    compiled_before = [program._cache_size() for program in PROGRAMS]
     assert np.array_equal(latents_of(tiny_loader, step_cache=0.0), plain)
-    assert [
-        program._cache_size() for program in (compiled.whole_velocity, compiled.whole_cached_velocity)
-    ] == compiled_before
+    assert [program._cache_size() for program in PROGRAMS] == compiled_before
 
 
 def test_a_budget_that_nothing_keeps_to_changes_no_more_than_rounding(tiny_loader: FluxModelLoader) -> None:
@@ -153,7 +153,26 @@ def test_the_engine_tells_how_much_was_reused_and_the_picture_its_budget(checkpo
 
 
 def test_the_plan_knows_the_program_with_a_cache(tiny_loader: FluxModelLoader) -> None:
-    picture = Picture(dtype=tiny_loader.dtype, width=WIDTH, height=HEIGHT, batch_size=2, step_cache=True)
-    step = programs(tiny_loader.configs, picture, Residency(), tiny_loader.places)[3]
+    step = step_of(tiny_loader)
     assert step.function is compiled.cached_velocity
-    assert step.arguments[-2].sign.shape == (2, TOKENS, tiny_loader.transformer_config.hidden_dim)
+    assert step.arguments[-2].sign.shape == (1, TOKENS, tiny_loader.transformer_config.hidden_dim)
+    assert step.working_bytes() > 0
+
+
+def test_blocks_with_programs_of_their_own_reuse_as_much(
+    tiny_loader: FluxModelLoader, checkpoint: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    expected = paint(prepare(tiny_loader, step_cache=ANYTHING), num_steps=4)
+    monkeypatch.setattr(weights, "_platform", lambda devices: "gpu")
+    loader = FluxModelLoader(checkpoint_dir=checkpoint, dtype="float32")
+    network = prepare(loader, step_cache=ANYTHING)
+    np.testing.assert_allclose(paint(network, num_steps=4), expected, rtol=0, atol=1e-4)
+    assert network.reused() == 2
+    step = step_of(loader)
+    assert len(compiled.lowered(step.function, *step.network, *step.arguments)) > 1
+
+
+def step_of(loader: FluxModelLoader) -> Program:
+    """The program of a step with a cache, as it is planned."""
+    picture = Picture(dtype=loader.dtype, width=WIDTH, height=HEIGHT, text_tokens=64, step_cache=True)
+    return programs(loader.configs, picture, Residency(), loader.places)[3]
