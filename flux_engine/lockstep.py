@@ -89,7 +89,7 @@ class Leader:
         return self._engine.status()
 
     def warm(self, request: GenerationRequest) -> Generator[str, None, None]:
-        """Nothing: what is compiled is kept on the disk, and several processes keep nothing there."""
+        """Nothing: a model that this process alone has opened would put it a step ahead of the others, without end."""
         yield from ()
 
     def generate(self, request: GenerationRequest, watch: Watch = lambda progress: None) -> Iterator[Event]:

@@ -101,6 +101,13 @@ def test_who_stops_inside_a_step_has_all_forget_their_model() -> None:
     assert engine.forgotten == 1
 
 
+def test_nothing_is_compiled_ahead_and_nobody_is_told_to() -> None:
+    leader, follower = pair(FakeEngine())
+    with contextlib.closing(leader.warm(REQUEST)) as programs:
+        assert list(programs) == []
+    assert told_at_the_end(leader, follower) == [END]
+
+
 def test_a_fault_of_a_file_here_is_told_as_it_is() -> None:
     leader, follower = pair(engine := FakeEngine(CheckpointCorrupt("vae is damaged")))
     with pytest.raises(CheckpointCorrupt, match="vae is damaged"):
