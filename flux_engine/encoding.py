@@ -20,10 +20,12 @@ from flux_engine import compiled
 from flux_engine.configs import Component
 from flux_engine.memory import Networks
 from flux_engine.prompt_cache import PromptCache, fingerprint
+from flux_engine.request import WeightKind
 from flux_engine.residency import ENCODERS
 from flux_engine.sharding import Places
 from flux_engine.tokenizers import CLIPTokenizer, Encoded, T5Tokenizer
 from flux_engine.weights.placing import put
+from flux_engine.weights.quantised import form_in_memory
 from flux_engine.weights.sources import Checkpoint
 
 PROMPTS_KEPT = 16
@@ -53,6 +55,7 @@ class PromptEncoder:
         networks: where the encoders are.
         clip, t5: their tokenizers.
         places, dtype: where and in what they compute.
+        weights: how T5's are kept.
         kept: where encoded prompts are kept from one run to the next; None for nowhere.
     """
 
@@ -65,10 +68,11 @@ class PromptEncoder:
         *,
         places: Places,
         dtype: jnp.dtype,
+        weights: WeightKind,
         kept: PromptCache | None,
     ) -> None:
         self._checkpoint, self._networks, self._clip, self._t5 = checkpoint, networks, clip, t5
-        self._places, self._dtype, self._kept = places, dtype, kept
+        self._places, self._dtype, self._weights, self._kept = places, dtype, weights, kept
         self._encoded: OrderedDict[str, EncodedPrompt] = OrderedDict()
 
     def knows(self, prompt: str) -> bool:
@@ -122,7 +126,10 @@ class PromptEncoder:
         weights = [self._checkpoint.parts[encoder].open() for encoder in ENCODERS]
         places: Iterable[Path] = [place for own in weights for place in (own.files or [Path(own.origin)])]
         device = (self._places.device.platform, self._places.device.device_kind, jax.__version__)
-        return [FORMAT, fingerprint(sorted(places)), self._dtype.name, *device, str(self._places.sizes or "")]
+        form = form_in_memory("t5_text", ("blocks", "kernel"), self._weights)
+        kind = [] if form is None else [form.kind]
+        mesh = str(self._places.sizes or "")
+        return [FORMAT, fingerprint(sorted(places)), self._dtype.name, *device, mesh, *kind]
 
     def _warning(self, clip: Encoded, t5: Encoded) -> str:
         cuts = (("CLIP", self._clip.max_length, clip.cut[0]), ("T5", self._t5.max_length, t5.cut[0]))

@@ -71,7 +71,7 @@ class Engine:
         self._places = Places.of(mesh)
         self._mesh, self._verbose = mesh, verbose
         self._loader: FluxModelLoader | None = None
-        self._loaded: tuple[str | None, str] | None = None
+        self._loaded: tuple[str | None, str, str] | None = None
 
     def generate(self, request: GenerationRequest, watch: Watch = lambda progress: None) -> Iterator[Event]:
         """Events of a request, in the order of `flux_engine.request`; each step's event comes when it is computed.
@@ -131,15 +131,16 @@ class Engine:
                 checkpoint_dir=request.checkpoint_dir,
                 mesh=self._mesh,
                 dtype=request.dtype,
+                weights=request.weights,
                 verbose=self._verbose,
                 prompt_cache=_prompt_cache() if self._is_alone else None,
             )
             self._loaded = wanted
         return self._loader
 
-    def _model(self, request: GenerationRequest) -> tuple[str | None, str]:
+    def _model(self, request: GenerationRequest) -> tuple[str | None, str, str]:
         """Which it is, in which type; a picture's own record says what "auto" was, and must not read it again."""
-        return request.checkpoint_dir, self.dtype_of(request)
+        return request.checkpoint_dir, self.dtype_of(request), request.weights
 
     def dtype_of(self, request: GenerationRequest) -> DType:
         """What a request's "auto" is here."""

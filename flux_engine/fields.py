@@ -13,7 +13,7 @@ from typing import Any, Literal, get_args
 
 from flux_engine.errors import RequestError
 from flux_engine.lora_text import loras_text, parse_loras
-from flux_engine.request import DType, GenerationRequest, Integrator, Noise, Timer, defaults_for
+from flux_engine.request import DType, GenerationRequest, Integrator, Noise, Timer, WeightKind, defaults_for
 
 Kind = Literal["whole", "number", "text", "choice", "truth", "loras"]
 
@@ -47,6 +47,14 @@ class Field:
 
 INTEGRATOR_LABELS = {"euler": "Euler", "heun": "Heun", "ddim": "DDIM", "dpmpp_2s": "DPM++ 2S"}
 TIMER_LABELS = {"auto": "Model's own", "dynamic": "By size", "linear": "Linear"}
+WEIGHT_LABELS = {
+    "full": "As precision",
+    "int8": "int8",
+    "fp8": "fp8",
+    "int4": "int4",
+    "int8_fast": "int8, fast",
+    "fp8_fast": "fp8, fast",
+}
 TRUTHS = {"no": False, "yes": True}
 
 FIELDS: tuple[Field, ...] = (
@@ -137,6 +145,13 @@ FIELDS: tuple[Field, ...] = (
         label="Step cache",
         kind="number",
         help="Reuse blocks within this error budget: 0 is off, 0.1 quicker.",
+    ),
+    Field(
+        name="weights",
+        label="Weights",
+        kind="choice",
+        help="Fewer bits take less memory. Fast ones are quicker, and less exact.",
+        choices=tuple((WEIGHT_LABELS[name], name) for name in get_args(WeightKind)),
     ),
 )
 FIELD: Mapping[str, Field] = {field.name: field for field in FIELDS}

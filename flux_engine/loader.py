@@ -31,7 +31,15 @@ from flux_engine.precision import resolve_dtype
 from flux_engine.preview import fit_to_colour_fields, load_factors
 from flux_engine.prompt_cache import PromptCache
 from flux_engine.prompt_velocity import PromptVelocity
-from flux_engine.request import DType, LoraUse, check_choice, check_guidance, check_prompts, check_step_cache
+from flux_engine.request import (
+    DType,
+    LoraUse,
+    WeightKind,
+    check_choice,
+    check_guidance,
+    check_prompts,
+    check_step_cache,
+)
 from flux_engine.residency import Residency
 from flux_engine.sampling.denoiser import classifier_free
 from flux_engine.sampling.latents import PATCH, pack, token_grid, unpack
@@ -57,9 +65,10 @@ class FluxModelLoader:
         verbose: say on stderr what is loaded and released.
         prompt_cache: where encoded prompts are kept from one run to the next; by default nowhere.
         residency: what waits in the host's memory; see `settle`.
+        weights: "full", or in how many bits the kernels of the transformer and of T5 are kept in memory.
 
     Raises:
-        RequestError: there is no such dtype, or there are not as many devices.
+        RequestError: there is no such dtype or kind of weights, or there are not as many devices.
         CheckpointNotFound, CheckpointCorrupt, ConfigError, TokenizerError: the folder is no usable checkpoint.
         WeightsMismatch: its parts come from different models. What only the weights can tell is found when a network
             is first needed.
@@ -75,8 +84,10 @@ class FluxModelLoader:
         verbose: bool = False,
         prompt_cache: PromptCache | None = None,
         residency: Residency | None = None,
+        weights: WeightKind = "full",
     ) -> None:
         check_choice("dtype", dtype, get_args(DType))
+        check_choice("weights", weights, get_args(WeightKind))
         self.checkpoint_dir = DEMO_CHECKPOINT if checkpoint_dir is None else Path(os.path.expanduser(checkpoint_dir))
         self._checkpoint = open_checkpoint(self.checkpoint_dir)
         self.model_name = "demo" if checkpoint_dir is None else self._checkpoint.name
@@ -90,7 +101,12 @@ class FluxModelLoader:
         self.clip_tokenizer, self.t5_tokenizer = load_tokenizers(self._checkpoint.folder, guidance_embeds=guided)
         self._check_that_parts_fit()
         self._networks = Networks(
-            self._checkpoint, places=self.places, dtype=self.dtype, verbose=verbose, residency=residency
+            self._checkpoint,
+            places=self.places,
+            dtype=self.dtype,
+            verbose=verbose,
+            residency=residency,
+            weights=weights,
         )
         self._prompts = PromptEncoder(
             self._checkpoint,
@@ -99,6 +115,7 @@ class FluxModelLoader:
             self.t5_tokenizer,
             places=self.places,
             dtype=self.dtype,
+            weights=weights,
             kept=prompt_cache,
         )
         self._latent_rgb: np.ndarray | None = None

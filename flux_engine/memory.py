@@ -18,7 +18,7 @@ from flax import nnx
 
 from flux_engine.configs import Component
 from flux_engine.errors import RequestError
-from flux_engine.request import LoraUse
+from flux_engine.request import LoraUse, WeightKind
 from flux_engine.residency import ENCODERS, Residency
 from flux_engine.sharding import Places
 from flux_engine.weights.checkpoint import (
@@ -72,6 +72,7 @@ class Networks:
         dtype: what they are kept in and compute in.
         verbose: say on stderr what is read and released.
         residency: what lies where; `settle` changes it.
+        weights: how they are kept; see `flux_engine.weights.quantised`.
     """
 
     def __init__(
@@ -82,8 +83,10 @@ class Networks:
         dtype: jnp.dtype,
         verbose: bool,
         residency: Residency | None = None,
+        weights: WeightKind = "full",
     ) -> None:
         self._checkpoint, self._places, self._dtype, self._verbose = checkpoint, places, dtype, verbose
+        self._weights: WeightKind = weights
         self.residency = residency or Residency()
         self._resident: dict[Component, _Resident] = {}
         self._files = OpenLoras({component: checkpoint.parts[component].config for component in LORA_COMPONENTS})
@@ -105,12 +108,14 @@ class Networks:
             if component in ENCODERS and self.residency.encoders == "alone":
                 self.release("transformer")
                 self.release("vae")
-            self._log(f"loading {component} as {self._dtype.name} onto {self._places}")
+            kind = self._dtype.name if self._weights == "full" else f"{self._dtype.name} and {self._weights}"
+            self._log(f"loading {component} as {kind} onto {self._places}")
             network = load_network(
                 self._checkpoint.parts[component].open(),
                 placement=self._placement(component),
                 dtype=self._dtype,
                 param_dtype=self._dtype,
+                weights=self._weights,
                 on_read=on_read,
             )
             self._resident[component] = self._with_loras(network, component, lambda fraction: on_read(1.0))

@@ -106,6 +106,9 @@ class GenerationRequest:
         sigma_shift: a fixed Möbius shift in place of the timer's own; None for none.
         noise: "jax", or "torch" for the numbers PyTorch's CPU generator draws from the same seed.
         dtype: what the networks compute in; "auto" takes the faster one of this device.
+        weights: "full" as `dtype` is; else the bits that the kernels of the transformer and of T5 (8 at least) are kept
+            in; those that are "_fast" have the inputs of a product rounded to 8 bits as well. See
+            `flux_engine.models.quantised`.
         step_cache: the error budget, at least 0, within which steps reuse most of the transformer's work of the last
             step that was computed in full; 0 is off. See `flux_engine.models.step_cache`.
         checkpoint_dir: an Orbax checkpoint folder; None is the demo model.
@@ -132,6 +135,7 @@ class GenerationRequest:
     sigma_shift: float | None = None
     noise: Noise = "jax"
     dtype: DType = "auto"
+    weights: WeightKind = "full"
     step_cache: float = 0.0
     checkpoint_dir: str | None = None
     loras: tuple[LoraUse, ...] = ()
@@ -150,6 +154,7 @@ class GenerationRequest:
         check_timer(self.timer, self.sigma_shift)
         check_choice("noise", self.noise, get_args(Noise))
         check_choice("dtype", self.dtype, get_args(DType))
+        check_choice("weights", self.weights, get_args(WeightKind))
         check_step_cache(self.step_cache)
         object.__setattr__(self, "loras", _loras(self.loras))
         for name in ("lora_fuse", "lora_lenient"):

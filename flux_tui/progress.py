@@ -20,6 +20,8 @@ def stage_key(request: GenerationRequest, stage: str, detail: str = "") -> str:
     size = f"{request.width}x{request.height}"
     if stage == "decoding":
         return f"{stage} {size} {request.dtype} {model}"
+    if request.weights != "full":
+        model = f"{request.weights} {model}"
     if stage == STEP:
         passes = 1 + (request.integrator in TWO_PASSES)
         passes *= 1 + (request.true_cfg_scale > 1 and bool(request.negative_prompt))

@@ -29,10 +29,12 @@ from flux_engine.configs import Component, NetworkConfig
 from flux_engine.errors import WeightsMismatch
 from flux_engine.models.apart import Apart, is_apart
 from flux_engine.models.clip_text import CLIPTextEncoder
+from flux_engine.models.quantised import QuantisedKernel
 from flux_engine.models.t5_encoder import T5Encoder
 from flux_engine.models.transformer import FluxTransformer2D
 from flux_engine.models.vae import FluxVAE
-from flux_engine.weights.casting import empty
+from flux_engine.request import WeightKind
+from flux_engine.weights.casting import bits, empty
 from flux_engine.weights.faults import listed
 from flux_engine.weights.names import (
     STACKS,
@@ -45,6 +47,7 @@ from flux_engine.weights.names import (
 )
 from flux_engine.weights.orbax_files import OrbaxWeights
 from flux_engine.weights.placing import on_host, put
+from flux_engine.weights.quantised import Form, form_in_memory, in_memory
 from flux_engine.weights.reading import Wanted, reading
 
 DEVICE, HOST = "device", "pinned_host"  # JAX's names for a device's own memory, and the machine's that it reads itself
@@ -130,15 +133,19 @@ def load_network(
     placement: Placement,
     dtype: jnp.dtype,
     param_dtype: jnp.dtype | None = None,
+    weights: WeightKind = "full",
     on_read: Callable[[float], None] = lambda fraction: None,
 ) -> Network:
     """Build the network that `stored` describes.
 
     Args:
         stored: config and weights.
-        placement: where each leaf goes; a device needs memory for what goes there and one block.
+        placement: where each leaf goes; a device needs memory for what goes there and one block. It is asked for
+            the values and the scale of a kernel in few bits.
         dtype: type to compute in.
         param_dtype: type to keep weights in; by default the stored one (the widest, if they differ).
+        weights: which kernels are kept in few bits instead, and how; see `flux_engine.weights.quantised`. They are
+            rounded on the device, from what is stored, a block at a time.
         on_read: called after every block, and every leaf that is in none, with the fraction of the weights that is on
             the device, above 0 to 1; what it raises ends the reading.
 
@@ -150,8 +157,9 @@ def load_network(
     shapes = {path: leaf.shape for path, leaf in named_leaves(abstract).items()}
     wanted = _checked(stored, shapes)
     param_dtype = jnp.dtype(param_dtype or _widest(stored.leaves[path].dtype for path in wanted))
-    arrays = _fill(stored, shapes, param_dtype, placement, on_read)
-    return nnx.merge(graph, rebuilt(abstract, [arrays[path] for path in shapes]))
+    kept = in_memory(stored.component, abstract, param_dtype, weights)
+    arrays = _fill(stored, shapes, named_leaves(kept), param_dtype, weights, placement, on_read)
+    return nnx.merge(graph, rebuilt(kept, [arrays[path] for path in named_leaves(kept)]))
 
 
 def check_leaves(stored: Weights) -> list[LeafPath]:
@@ -274,22 +282,35 @@ def _compare(stored: Weights, wanted: Mapping[LeafPath, tuple[int, ...]]) -> Non
 def _fill(
     stored: Weights,
     shapes: Mapping[LeafPath, tuple[int, ...]],
+    kept: Mapping[LeafPath, jax.ShapeDtypeStruct],
     dtype: jnp.dtype,
+    weights: WeightKind,
     placement: Placement,
     on_read: Callable[[float], None],
 ) -> dict[LeafPath, jax.Array | Apart]:
-    """All leaves where they belong, one after the other; those of one stack block by block into buffers made for it."""
+    """All leaves where they belong, one after the other; those of one stack block by block into buffers made for it.
+
+    Args:
+        shapes: of the leaves as they are stored.
+        kept: the leaves as they stay in memory.
+        dtype: of all that is not in few bits.
+    """
     component = stored.component
-    places = {path: placement(path, shape) for path, shape in shapes.items()}
+    places = {path: placement(path, leaf.shape) for path, leaf in kept.items()}
+    forms = {path: form for path in shapes if (form := form_in_memory(component, path, weights)) is not None}
     single = [path for path in shapes if not is_stacked(component, path)]
     stacks = [[path for path in shapes if path[0] == stack] for stack in STACKS[component]]
-    stacked = [path for paths in stacks for path in paths]
+    stacked = [path for path in kept if is_stacked(component, path)]
     apart = {path for path in stacked if lies_apart(component, path, places[path])}
-    here = {path: empty(shapes[path], dtype) for path in stacked if path not in apart and _is_memory(places[path])}
+    here = {
+        path: empty(kept[path].shape, kept[path].dtype)
+        for path in stacked
+        if path not in apart and _is_memory(places[path])
+    }
     wanted = [Wanted(stored_path(component, path), dtype) for path in single]
     for path, block in ((path, block) for paths in stacks for block in range(shapes[paths[0]][0]) for path in paths):
-        into = here[path][block] if path in here else None
-        wanted.append(Wanted(stored_path(component, path, block), dtype, into))
+        into, source = here[path][block] if path in here else None, stored_path(component, path, block)
+        wanted.append(Wanted(source, _exact(stored.leaves[source]) if path in forms else dtype, into))
     arrays: dict[LeafPath, jax.Array | Apart] = {}
     total, done = sum(map(math.prod, shapes.values())), 0
     with reading(stored, wanted) as read:
@@ -299,27 +320,59 @@ def _fill(
             on_read(done / total)
         for paths in stacks:
             blocks = shapes[paths[0]][0]
-            there = [path for path in paths if path not in here and path not in apart]
-            own: dict[LeafPath, list[jax.Array]] = {path: [] for path in paths if path in apart}
-            homes = tuple(places[path] for path in there)
-            buffers = _zeros(homes, tuple(shapes[path] for path in there), dtype)() if there else []
+            leaves = [path for path in stacked if path[0] == paths[0][0]]
+            there = [path for path in leaves if path not in here and path not in apart]
+            own: dict[LeafPath, list[jax.Array]] = {path: [] for path in leaves if path in apart}
+            buffers = _zeros(tuple((kept[path], places[path]) for path in there))() if there else []
             for block in range(blocks):
-                parts = {path: next(read) for path in paths}
+                parts = _in_their_forms({path: next(read) for path in paths}, forms, places, dtype)
                 sent = {path: put(parts[path], block_place(places[path])) for path in (*there, *own)}
                 jax.block_until_ready(sent)
                 for path, blocks_sent in own.items():
                     blocks_sent.append(sent.pop(path))
                 if there:
                     buffers = jax.block_until_ready(put_block(buffers, list(sent.values()), block))
+                for path in leaves:
+                    if path in here and isinstance(parts[path], jax.Array):  # the others were read into it
+                        bits(here[path][block])[...] = bits(np.asarray(parts[path]))
                 del parts, sent
                 done += sum(math.prod(shapes[path]) // blocks for path in paths)
                 on_read(done / total)
             arrays |= zip(there, buffers, strict=True)
             arrays |= {path: Apart(sent) for path, sent in own.items()}
-            for path in paths:
+            for path in leaves:
                 if path in here:  # one after the other: where it is not used as it is, it is there twice
                     arrays[path] = jax.block_until_ready(put(here.pop(path), places[path]))
     return arrays
+
+
+def _exact(leaf: StoredLeaf) -> np.dtype:
+    """The type that a leaf is read as, to be rounded once: a product with a scale is not rounded before."""
+    as_it_is = leaf.kind == leaf.dtype.name and leaf.dtype.itemsize > 1
+    return leaf.dtype if as_it_is else np.dtype(np.float32)
+
+
+def _in_their_forms(
+    parts: Mapping[LeafPath, np.ndarray],
+    forms: Mapping[LeafPath, Form],
+    places: Mapping[LeafPath, jax.sharding.Sharding],
+    dtype: jnp.dtype,
+) -> dict[LeafPath, np.ndarray | jax.Array]:
+    """One block's leaves as they are kept: of kernels in few bits the values and the scale, made on their device."""
+    made: dict[LeafPath, np.ndarray | jax.Array] = {}
+    for path, part in parts.items():
+        if path not in forms:
+            made[path] = part
+            continue
+        home = block_place(places[(*path, "values")]).with_memory_kind(DEVICE)
+        kernel = _quantised(put(part, home), forms[path], dtype)
+        made |= {(*path, "values"): kernel.values, (*path, "scale"): kernel.scale}
+    return made
+
+
+@partial(jax.jit, static_argnums=(1, 2))
+def _quantised(kernel: jax.Array, form: Form, dtype: jnp.dtype) -> QuantisedKernel:
+    return form.of(kernel, dtype)
 
 
 def _is_memory(place: jax.sharding.Sharding) -> bool:
@@ -362,10 +415,11 @@ def block_place(place: jax.sharding.Sharding) -> jax.sharding.Sharding:
 
 @cache
 def _zeros(
-    places: tuple[jax.sharding.Sharding, ...], shapes: tuple[tuple[int, ...], ...], dtype: jnp.dtype
+    leaves: tuple[tuple[jax.ShapeDtypeStruct, jax.sharding.Sharding], ...],
 ) -> Callable[[], list[jax.Array]]:
     """Compiled once for a stack: one by one, they took half of the time that a small network takes to load."""
-    return jax.jit(lambda: [jnp.zeros(shape, dtype) for shape in shapes], out_shardings=list(places))
+    homes = [place for _, place in leaves]
+    return jax.jit(lambda: [jnp.zeros(leaf.shape, leaf.dtype) for leaf, _ in leaves], out_shardings=homes)
 
 
 @partial(jax.jit, donate_argnums=0)

@@ -26,6 +26,7 @@ from demo.evaluate import (
 from demo.landscapes import TIMES, draw
 from flux_engine import FluxModelLoader
 from flux_engine.loader import DEMO_CHECKPOINT
+from flux_engine.psnr import psnr
 
 PROMPTS = 24
 T5_UNKNOWN = 2
@@ -35,6 +36,12 @@ SERENE = "A serene landscape with mountains at sunset"
 @pytest.fixture(scope="module")
 def loader() -> FluxModelLoader:
     return FluxModelLoader()
+
+
+def test_a_picture_of_weights_in_8_bits_is_hard_to_tell_from_that_of_full_ones(loader: FluxModelLoader) -> None:
+    painting = [Painting(SERENE, seed=0)]
+    found = psnr(paint(loader, painting), paint(FluxModelLoader(weights="int8"), painting))
+    assert 50 < found < 70, found  # 55.2 measured
 
 
 @pytest.fixture(scope="module")

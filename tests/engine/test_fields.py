@@ -25,7 +25,7 @@ def test_every_part_of_a_request_but_the_prompt_is_a_field() -> None:
     [
         REQUEST,
         GenerationRequest(prompt="p"),
-        GenerationRequest(prompt="p", guidance_scale=3.1234567, step_cache=0.08),
+        GenerationRequest(prompt="p", guidance_scale=3.1234567, step_cache=0.08, weights="int8_fast"),
         GenerationRequest(
             prompt="p", loras=(LoraUse(file="/l/ink", strength=0.8), LoraUse(file="film")), lora_fuse=True
         ),

@@ -27,6 +27,7 @@ from flux_engine.request import (
     Noise,
     RGBImage,
     Timer,
+    WeightKind,
     defaults_for,
 )
 
@@ -48,6 +49,7 @@ possible = {
     "timer": st.sampled_from(get_args(Timer)),
     "noise": st.sampled_from(get_args(Noise)),
     "dtype": st.sampled_from(get_args(DType)),
+    "weights": st.sampled_from(get_args(WeightKind)),
     "step_cache": scales,
     "checkpoint_dir": st.none() | st.just("/models/flux"),
     "loras": st.lists(
@@ -83,6 +85,7 @@ impossible = {
     "timer": st.text().filter(lambda name: name not in get_args(Timer)) | no_number,
     "noise": st.text().filter(lambda name: name not in get_args(Noise)) | no_number,
     "dtype": st.text().filter(lambda name: name not in get_args(DType)) | no_number,
+    "weights": st.text().filter(lambda name: name not in get_args(WeightKind)) | no_number,
     "step_cache": st.floats(max_value=0, exclude_max=True) | not_finite | no_number,
     "loras": st.sampled_from([None, 1, "a.safetensors", ("a.safetensors",), (LoraUse(file="a"),) * 2]),
     "lora_fuse": st.sampled_from([None, 1, "yes"]),

@@ -43,7 +43,7 @@ def test_every_flag_reaches_the_request(tmp_path: Path) -> None:
     flags = (
         f"--checkpoint-dir {tmp_path} --negative-prompt fog --height 64 --width 32 --num-steps 5 --sigma-shift 1.5 "
         "--guidance-scale 2.5 --seed 9 --batch-size 2 --true-cfg-scale 3 --integrator heun "
-        "--noise torch --dtype bfloat16 --step-cache 0.08"
+        "--noise torch --dtype bfloat16 --step-cache 0.08 --weights fp8_fast"
     )
     assert request_from(arguments(*flags.split())) == GenerationRequest(
         prompt="a hill",
@@ -61,6 +61,7 @@ def test_every_flag_reaches_the_request(tmp_path: Path) -> None:
         noise="torch",
         dtype="bfloat16",
         step_cache=0.08,
+        weights="fp8_fast",
     )
 
 

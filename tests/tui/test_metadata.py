@@ -34,6 +34,7 @@ REQUEST = GenerationRequest(
     noise="torch",
     dtype="float32",
     step_cache=0.08,
+    weights="int4",
     checkpoint_dir="/models/flux, dev: é",
     loras=(LoraUse(file='/loras/ink, "dark": \\é.safetensors', strength=-0.5, sha256="0123456789abcdef" * 4),),
     lora_fuse=True,

@@ -98,6 +98,13 @@ def test_a_step_is_learned_for_its_size_and_for_how_often_the_model_is_asked() -
     assert stage_key(replace(guided, integrator="heun"), "step").count("4 passes") == 1
 
 
+def test_a_step_and_a_reading_are_learned_for_their_kind_of_weights() -> None:
+    requests = [replace(REQUEST, weights=kind) for kind in ("full", "int8", "int8_fast")]
+    assert len({stage_key(request, "step") for request in requests}) == 3
+    assert len({stage_key(request, "loading", "transformer") for request in requests}) == 3
+    assert len({stage_key(request, "decoding") for request in requests}) == 1
+
+
 def test_a_step_is_learned_for_its_step_cache() -> None:
     keys = {stage_key(replace(REQUEST, step_cache=budget), "step") for budget in (0.0, 0.08, 0.12)}
     assert len(keys) == 3
