@@ -299,6 +299,7 @@ def _picture(loader: FluxModelLoader, request: GenerationRequest) -> Picture:
         batch_size=request.batch_size,
         text_tokens=loader.t5_tokenizer.max_length,
         step_cache=request.step_cache > 0,
+        weights=request.weights,
     )
 
 

@@ -236,7 +236,7 @@ class FluxModelLoader:
             lenient: warn of what a file has and the model has not, instead of refusing it.
 
         Raises:
-            RequestError: a file is named twice.
+            RequestError: a file is named twice, or is to be fused with weights that are not full.
             CheckpointNotFound: a file is not there.
             CheckpointCorrupt: a file is damaged.
             WeightsMismatch: a file is for another model, or not the one with the hash that was asked for. Nothing has

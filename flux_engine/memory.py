@@ -166,9 +166,14 @@ class Networks:
         has gone well. Until then, and if it ends before, everything stays as it was.
 
         Raises:
-            RequestError: a file is named twice.
+            RequestError: a file is named twice, or is to be fused with weights in few bits.
             CheckpointError: a file cannot be used.
         """
+        if fused and uses and self._weights != "full":
+            raise RequestError(
+                f"LoRAs are to be fused with weights in {self._weights}, which would round them; expected full ones.",
+                hint="Leave lora_fuse out: beside the weights LoRAs work with every kind.",
+            )
         if len({use.file for use in uses}) < len(uses):
             raise RequestError(f"{[use.file for use in uses]} names a LoRA twice.", hint="Add the strengths up.")
         files: list[OpenLora] = []

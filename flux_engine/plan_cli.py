@@ -27,6 +27,7 @@ WORDS = {"transformer": "transformer", "vae": "autoencoder", "clip_text": "CLIP"
 def plan(
     model: str,
     dtype: Any,
+    weights: Any = "full",
     *,
     width: int | None,
     height: int | None,
@@ -39,7 +40,7 @@ def plan(
 
     Args:
         model: a name in `MODELS`, or the path of a checkpoint; the name of a file comes second.
-        dtype, width, height, batch_size: as in a request; sizes are by default the model's own.
+        dtype, weights, width, height, batch_size: as in a request; sizes are by default the model's own.
         budget_bytes: of the device's memory to plan with, instead of what is free.
         mesh: devices that share the work; what each takes is told.
     """
@@ -62,6 +63,7 @@ def plan(
             height=height or side_px,
             batch_size=batch_size,
             text_tokens=text_tokens,
+            weights=weights,
         )
         free = planning.free_memory(places)
         if budget_bytes is not None:
@@ -94,6 +96,7 @@ def _json_lines(model: str, found: Plan) -> Iterator[str]:
     what = {
         "model": model,
         "dtype": picture.dtype.name,
+        "weights": picture.weights,
         "width": picture.width,
         "height": picture.height,
         "batch_size": picture.batch_size,
@@ -113,7 +116,8 @@ def _table(model: str, found: Plan) -> Iterator[str]:
     pictures = f"{picture.batch_size} x " if picture.batch_size > 1 else ""
     each = " each" if found.places.sizes else ""
     left = "" if free is None else f", {_bytes(free)}{each} free"
-    yield f"{model}  {picture.dtype.name}  {pictures}{picture.width}x{picture.height}  on {found.places}{left}"
+    kind = "" if picture.weights == "full" else f"{picture.weights}  "
+    yield f"{model}  {picture.dtype.name}  {kind}{pictures}{picture.width}x{picture.height}  on {found.places}{left}"
     networks = {name: size for stage in found.stages for name, size in stage.networks.items()}
     yield f"  {'':<9} {'weights':>9} {'working':>9} {'peak':>9}"
     for stage in found.stages:

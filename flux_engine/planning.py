@@ -18,6 +18,7 @@ from flux_engine.configs import Component, TransformerConfig, VAEConfig
 from flux_engine.errors import NotEnoughMemory
 from flux_engine.host_memory import memory_bytes
 from flux_engine.programs import Configs, Picture, abstract, programs
+from flux_engine.request import WeightKind
 from flux_engine.residency import ENCODERS, Residency
 from flux_engine.sharding import Places
 from flux_engine.weights.checkpoint import HOST
@@ -154,7 +155,7 @@ def check(found: Plan, configs: Configs, places: Places) -> None:
     """Refuse a picture that does not fit.
 
     Raises:
-        NotEnoughMemory: with a size that would fit, if there is one.
+        NotEnoughMemory: with a kind of weights or a size that would fit, if there is one.
     """
     if found.fits_all:
         return
@@ -177,14 +178,18 @@ def check(found: Plan, configs: Configs, places: Places) -> None:
 
 def _named(picture: Picture) -> str:
     pictures = "A picture" if picture.batch_size == 1 else f"A batch of {picture.batch_size} pictures"
-    return f"{pictures} of {picture.width}x{picture.height} in {picture.dtype.name}"
+    weights = "" if picture.weights == "full" else f" with weights in {picture.weights}"
+    return f"{pictures} of {picture.width}x{picture.height} in {picture.dtype.name}{weights}"
 
 
 def _smaller(picture: Picture) -> Iterator[Picture]:
-    """The same picture alone, then with shorter sides."""
+    """The same picture alone, then with fewer bits a weight, then with shorter sides."""
     if picture.batch_size > 1:
         yield replace(picture, batch_size=picture.batch_size // 2)
         yield replace(picture, batch_size=1)
+    kinds: dict[str, tuple[WeightKind, ...]] = {"full": ("int8", "int4"), "int4": ()}
+    for kind in kinds.get(picture.weights, ("int4",)):
+        yield replace(picture, weights=kind, batch_size=1)
     for share in (0.75, 0.5, 0.25):
         width, height = (max(16, int(side * share) // 16 * 16) for side in (picture.width, picture.height))
         yield replace(picture, width=width, height=height, batch_size=1)
@@ -219,7 +224,7 @@ def _stages(
 
 def _bytes(config: Any, picture: Picture, residency: Residency, places: Places) -> tuple[int, int]:
     """What a network weighs on each device, and what of it waits on the host."""
-    leaves = jax.tree.leaves(abstract(config, picture.dtype, residency, places)[1])
+    leaves = jax.tree.leaves(abstract(config, picture, residency, places)[1])
     sizes = [(part_bytes(leaf), leaf.sharding.memory_kind == HOST) for leaf in leaves]
     return sum(size for size, waits in sizes if not waits), sum(size for size, waits in sizes if waits)
 

@@ -20,6 +20,7 @@ from flux_engine.models.apart import Apart
 from flux_engine.models.step_cache import empty_cache
 from flux_engine.models.transformer import Modulations
 from flux_engine.prompt_velocity import SIGMAS_AT_ONCE
+from flux_engine.request import WeightKind
 from flux_engine.residency import Residency
 from flux_engine.sampling.latents import PATCH, token_grid
 from flux_engine.sharding import Places
@@ -32,6 +33,7 @@ from flux_engine.weights.checkpoint import (
 )
 from flux_engine.weights.names import LeafPath
 from flux_engine.weights.placing import part_bytes
+from flux_engine.weights.quantised import in_memory
 
 Configs = Mapping[Component, NetworkConfig]
 
@@ -46,6 +48,7 @@ class Picture:
         batch_size: pictures at once; they are decoded one after another.
         text_tokens: T5's, padding included.
         step_cache: whether steps reuse the work of earlier ones.
+        weights: as in a request.
     """
 
     dtype: jnp.dtype
@@ -54,6 +57,7 @@ class Picture:
     batch_size: int = 1
     text_tokens: int = 512
     step_cache: bool = False
+    weights: WeightKind = "full"
 
 
 class Program(NamedTuple):
@@ -98,7 +102,7 @@ def programs(configs: Configs, picture: Picture, residency: Residency, places: P
     rows, columns = token_grid(picture.height, picture.width, vae.downsampling)
     text = _lies(_shape(1, picture.text_tokens, t5.d_model, dtype=dtype), places.whole)
     pooled = _lies(_shape(1, clip.hidden_size, dtype=dtype), places.whole)
-    networks = {name: abstract(config, dtype, residency, places) for name, config in configs.items()}
+    networks = {name: abstract(config, picture, residency, places) for name, config in configs.items()}
     graphdef, state = networks["transformer"]
     conditions = (pooled, _shape(SIGMAS_AT_ONCE), _shape())
     said: Any = jax.eval_shape(partial(compiled.modulations, graphdef), state, *conditions)
@@ -128,20 +132,21 @@ def programs(configs: Configs, picture: Picture, residency: Residency, places: P
 
 
 def abstract(
-    config: NetworkConfig, dtype: jnp.dtype, residency: Residency, places: Places
+    config: NetworkConfig, picture: Picture, residency: Residency, places: Places
 ) -> tuple[nnx.GraphDef, nnx.State]:
     """A network's structure, and shapes for its weights where they will lie."""
-    graphdef, state = nnx.split(abstract_network(config.component, config, dtype))
-    place = residency.placement(config.component, places.weights(config.component))
     component = config.component
+    graphdef, state = nnx.split(abstract_network(component, config, picture.dtype))
+    kept = in_memory(component, state, picture.dtype, picture.weights)
+    place = residency.placement(component, places.weights(component))
 
-    def shape(path: LeafPath, sizes: tuple[int, ...]) -> Any:
-        there = place(path, sizes)
+    def placed(path: LeafPath, leaf: jax.ShapeDtypeStruct) -> Any:
+        there = place(path, leaf.shape)
         if not lies_apart(component, path, there):
-            return jax.ShapeDtypeStruct(sizes, dtype, sharding=there)
-        return Apart([jax.ShapeDtypeStruct(sizes[1:], dtype, sharding=block_place(there))] * sizes[0])
+            return jax.ShapeDtypeStruct(leaf.shape, leaf.dtype, sharding=there)
+        return Apart([jax.ShapeDtypeStruct(leaf.shape[1:], leaf.dtype, sharding=block_place(there))] * leaf.shape[0])
 
-    return graphdef, rebuilt(state, [shape(path, leaf.shape) for path, leaf in named_leaves(state).items()])
+    return graphdef, rebuilt(kept, [placed(path, leaf) for path, leaf in named_leaves(kept).items()])
 
 
 def _lies(shape: jax.ShapeDtypeStruct, sharding: jax.sharding.Sharding) -> Any:

@@ -183,7 +183,7 @@ def gain_less_one(kernel: jax.Array, block: int | None, delta: KernelDelta, term
     assert delta.magnitude is not None
     magnitude = delta.magnitude()
     axis = 0 if magnitude.shape[0] == 1 else 1
-    if is_apart(kernel):
+    if is_apart(getattr(kernel, "values", kernel)):  # of a kernel in few bits the values are
         kernel, block = kernel[block], None
     with jax.default_matmul_precision("highest"):
         gain = _gain_less_one(
@@ -203,7 +203,7 @@ def _gain_less_one(
     parts: tuple[jax.Array, ...],
     magnitude: jax.Array,
 ) -> jax.Array:
-    base = to_device(kernel if block is None else kernel[block])[:, start:stop].astype(jnp.float32)
+    base = to_device(kernel if block is None else kernel[block]).astype(jnp.float32)[:, start:stop]
     length = jnp.linalg.norm(base + kind(*parts).dense(base), axis=axis)
     return jnp.where(length > 0, magnitude.reshape(-1) / length, 1.0) - 1.0
 

@@ -7,7 +7,7 @@ from typing import get_args
 
 from flux_engine.arguments import add_mesh
 from flux_engine.bench_sizes import MODELS
-from flux_engine.request import DType
+from flux_engine.request import DType, WeightKind
 from flux_tui import paths
 from flux_tui.models import named_or_path
 from flux_tui.verbs import Verbs
@@ -25,6 +25,9 @@ def add_parser(verbs: Verbs[argparse.ArgumentParser]) -> None:
         "model", nargs="?", default="demo", metavar="MODEL", help=f"{', '.join(MODELS)}, a checkpoint or its name"
     )
     parser.add_argument("--dtype", choices=get_args(DType), default="auto", help="what to compute in (default: auto)")
+    parser.add_argument(
+        "--weights", choices=get_args(WeightKind), default="full", help="how kernels are kept (default: full)"
+    )
     parser.add_argument("--width", type=int, help="pixels (default: the model's own)")
     parser.add_argument("--height", type=int, help="pixels (default: the model's own)")
     parser.add_argument("--batch-size", type=int, default=1, help="pictures at once (default: 1)")
@@ -44,6 +47,7 @@ def run(arguments: argparse.Namespace) -> int:
     return plan_cli.plan(
         model,
         arguments.dtype,
+        arguments.weights,
         width=arguments.width,
         height=arguments.height,
         batch_size=arguments.batch_size,

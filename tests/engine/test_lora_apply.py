@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 from functools import partial
 from typing import Any
 
@@ -12,7 +13,9 @@ import numpy as np
 import pytest
 from flax import nnx
 
-from flux_engine.weights.lora_apply import Placed, attach, place
+from flux_engine.models.apart import Apart
+from flux_engine.models.quantised import quantise
+from flux_engine.weights.lora_apply import Placed, at, attach, place
 from flux_engine.weights.lora_fuse import fuse
 from tests.hand_made_loras import Changes, changed_by_hand, dense, everywhere, kronecker, low_rank, of_kernel, of_vector
 from tests.tiny import CLIPS, T5S, TRANSFORMERS, draw, relative_error, tiny_network
@@ -238,3 +241,21 @@ def test_a_watcher_hears_of_every_term_and_ends_the_reading(transformer: Any) ->
     with pytest.raises(Enough):
         place(transformer, kernels, [], stop)
     assert np.array_equal(output(transformer), output(tiny_network(CASE.config)))
+
+
+@pytest.mark.parametrize("is_apart", [False, True])
+def test_loras_beside_kernels_in_few_bits_change_what_these_stand_for(transformer: Any, is_apart: bool) -> None:
+    few, dense = copied(transformer), copied(transformer)
+    for module in (("double_blocks", "attn", "img_qkv"), ("single_blocks", "linear1")):
+        stack = jax.vmap(partial(quantise, kind="int8"))(at(transformer, module).kernel[...])
+        at(dense, module).kernel.set_value(stack.astype(jnp.float32))
+        at(few, module).kernel.set_value(replace(stack, values=Apart(stack.values)) if is_apart else stack)
+    kernels = [
+        *CHANGES["q, k and v on their own"][0],
+        *CHANGES["DoRA of both kinds in two blocks"][0],
+        *CHANGES["a whole difference of a stretch"][0],
+    ]
+    loras = [((kernels, []), 0.7)]
+    got = output(with_loras(few, loras))
+    assert relative_error(got, output(with_loras(dense, loras))) < 1e-5
+    assert relative_error(got, output(dense)) > 1e-3

@@ -465,3 +465,12 @@ def test_stopping_between_two_files_leaves_a_usable_engine(
     again = list(engine.generate(request_for()))
     assert stages(again) == ["denoising", "decoding"]
     assert ready(again).images == plain.images
+
+
+def test_weights_in_few_bits_have_loras_beside_them_and_never_in_them(checkpoint: Path, style: str) -> None:
+    loader = FluxModelLoader(checkpoint_dir=checkpoint, dtype="float32", weights="int8")
+    with pytest.raises(RequestError, match="fused with weights in int8, which would round them"):
+        loader.set_loras([LoraUse(style)], fuse=True)
+    loader.set_loras([LoraUse(style)])
+    assert [use.file for use in loader.loras] == [style]
+    loader.set_loras([], fuse=True)

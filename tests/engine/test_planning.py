@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from typing import Any
 
 import jax
 import jax.numpy as jnp
@@ -35,13 +36,14 @@ def stages(*arguments: object) -> dict[str, planning.Stage]:
 
 
 @pytest.mark.usefixtures("no_garbage_collection")
+@pytest.mark.parametrize("weights", ["full", "int4"])
 @pytest.mark.parametrize("residency", [RESIDENCIES[0], Residency(encoders="host", modulations="host", blocks="host")])
-def test_weights_are_planned_to_the_byte(residency: Residency) -> None:
-    found = planned(residency=residency)
+def test_weights_are_planned_to_the_byte(residency: Residency, weights: Any) -> None:
+    found = planned(replace(PICTURE, weights=weights), residency)
     for name, config in CONFIGS.items():
         before = live_bytes()
         place = residency.placement(name, on_device(CPU.device))
-        _, state = random_network(config, PICTURE.dtype, place)
+        _, state = random_network(config, PICTURE.dtype, place, weights)
         waiting = sum(leaf.nbytes for leaf in jax.tree.leaves(state) if leaf.sharding.memory_kind == HOST)
         assert found.waiting.get(name, 0) == waiting
         assert live_bytes() - before == found.stages[0].networks[name] + waiting
@@ -106,6 +108,11 @@ def test_what_does_not_fit_is_refused_with_a_size_that_does() -> None:
     ) as caught:
         check(found, CONFIGS, CPU)
     assert caught.value.hint == "A picture of 64x96 in float32 would fit."
+    in_few_bits = stages(replace(PICTURE, weights="int8"), Residency(encoders="alone")).values()
+    less = Memory(device=int(max(stage.peak_bytes for stage in in_few_bits) * planning.SLACK) + 1, host=0)
+    with pytest.raises(NotEnoughMemory) as caught:
+        check(plan(CONFIGS, PICTURE, free=less), CONFIGS, CPU)
+    assert caught.value.hint == "A picture of 64x96 in float32 with weights in int8 would fit."
     with pytest.raises(NotEnoughMemory) as caught:
         check(plan(CONFIGS, batch, free=Memory(device=1_000, host=0)), CONFIGS, CPU)
     assert caught.value.hint.startswith("No smaller picture would fit")

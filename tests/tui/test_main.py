@@ -53,7 +53,9 @@ def launched(monkeypatch: pytest.MonkeyPatch) -> list[tuple[Any, ...]]:
     """With what the app was opened."""
     calls: list[tuple[Any, ...]] = []
     monkeypatch.setattr(
-        tui_main, "run_app", lambda gallery, checkpoint, launch: calls.append((gallery, checkpoint, launch)) or 0
+        tui_main,
+        "run_app",
+        lambda gallery, checkpoint, launch, processes: calls.append((gallery, checkpoint, launch)) or 0,
     )
     return calls
 

@@ -69,7 +69,9 @@ def test_the_command_line_takes_a_name_where_no_such_path_is(
 ) -> None:
     monkeypatch.chdir(tmp_path)
     opened: list[str] = []
-    monkeypatch.setattr(program, "run_app", lambda gallery, checkpoint, launch: opened.append(checkpoint) or 0)
+    monkeypatch.setattr(
+        program, "run_app", lambda gallery, checkpoint, launch, processes: opened.append(checkpoint) or 0
+    )
     assert main(["models", "add", "demo", str(DEMO_CHECKPOINT)]) == 0
     assert main(["--checkpoint-dir", "demo"]) == 0
     (tmp_path / "demo").mkdir()

@@ -103,6 +103,7 @@ async def queue(driver: Driver) -> None:
     driver.put("count", "3")
     await write(driver, "an old oak in a wide green meadow, morning fog, long shadows, a fence in front")
     await driver.press("f5", "escape", "4", "down", "J")
+    await driver.until(lambda: "▸  5/20" in driver.screen_text())  # the queue's row is written now and then
     await driver.until(lambda: "3 waiting" in driver.screen_text())
 
 
