@@ -41,6 +41,12 @@ def tiny_loader(checkpoint: Path) -> FluxModelLoader:
 
 
 @pytest.fixture
+def compiled_alike() -> None:
+    """For comparisons to the last bit: elsewhere a worker may have compiled some of the programs as for users."""
+    jax.clear_caches()
+
+
+@pytest.fixture
 def little_memory(monkeypatch: pytest.MonkeyPatch) -> None:
     """Text encoders are read for every new prompt, and leave."""
     monkeypatch.setattr(planning, "RESIDENCIES", (Residency(encoders="disk"),) * len(planning.RESIDENCIES))

@@ -379,6 +379,7 @@ def ready(events: list[Event]) -> PicturesReady:
     return events[-1]
 
 
+@pytest.mark.usefixtures("compiled_alike")
 @pytest.mark.parametrize("fuse", [False, True])
 @pytest.mark.parametrize("platform", ["cpu", "gpu"])  # where blocks' kernels are arrays of their own
 def test_loras_change_weights_that_wait_elsewhere_as_they_change_others(
@@ -470,7 +471,7 @@ def test_stopping_between_two_files_leaves_a_usable_engine(
 def test_weights_in_few_bits_have_loras_beside_them_and_never_in_them(checkpoint: Path, style: str) -> None:
     loader = FluxModelLoader(checkpoint_dir=checkpoint, dtype="float32", weights="int8")
     with pytest.raises(RequestError, match="fused with weights in int8, which would round them"):
-        loader.set_loras([LoraUse(style)], fuse=True)
-    loader.set_loras([LoraUse(style)])
-    assert [use.file for use in loader.loras] == [style]
+        loader.set_loras([use(style)], fuse=True)
+    loader.set_loras([use(style)])
+    assert [lora.file for lora in loader.loras] == [style]
     loader.set_loras([], fuse=True)

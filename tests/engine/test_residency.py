@@ -17,6 +17,7 @@ from flux_engine.weights.checkpoint import HOST, named_leaves
 from flux_engine.weights.names import LeafPath
 from tests.engine.conftest import live_bytes
 
+pytestmark = pytest.mark.usefixtures("compiled_alike")
 STREAMED = Residency(encoders="host", modulations="host", blocks="host")
 NETWORKS = ("clip_text", "t5_text", "transformer", "vae")
 

@@ -75,6 +75,7 @@ def is_kernel(leaf: Any) -> bool:
     return isinstance(leaf, QuantisedKernel)
 
 
+@pytest.mark.usefixtures("compiled_alike")
 def test_a_picture_in_few_bits_is_the_same_wherever_its_weights_wait(
     checkpoint: Path, tiny_loader: FluxModelLoader, monkeypatch: pytest.MonkeyPatch
 ) -> None:
