@@ -119,13 +119,21 @@ def plan(configs: Configs, picture: Picture, *, places: Places | None = None, fr
     """
     places = places or Places.of(None)
     free = free or free_memory(places)
-    for residency in RESIDENCIES:
-        if residency.uses_host and free.host == 0:
-            continue
+    ways = [way for way in RESIDENCIES if free.host != 0 or not way.uses_host]
+    for residency in ways:
+        if residency is not ways[-1] and not _weights_fit(configs, picture, residency, places, free):
+            continue  # no program need be compiled to know it
         found = with_residency(configs, picture, residency, places, free)
         if found.fits_all:
             break
     return found
+
+
+def can_fit(configs: Configs, picture: Picture, places: Places, free: Memory) -> bool:
+    """Whether there is a way to paint a picture."""
+    if not any(_weights_fit(configs, picture, way, places, free) for way in RESIDENCIES):
+        return False
+    return plan(configs, picture, places=places, free=free).fits_all
 
 
 def with_residency(configs: Configs, picture: Picture, residency: Residency, places: Places, free: Memory) -> Plan:
@@ -172,7 +180,7 @@ def check(found: Plan, configs: Configs, places: Places) -> None:
             (
                 f"{_named(smaller)} would fit."
                 for smaller in _smaller(picture)
-                if plan(configs, smaller, places=places, free=found.free).fits_all
+                if can_fit(configs, smaller, places, found.free)
             ),
             "No smaller picture would fit either: free memory, or use a smaller model.",
         ),
@@ -208,12 +216,8 @@ def _stages(
         there |= {name: set(sizes) - set(ENCODERS) for name in STAGES[1:]}
     if residency.encoders == "alone":
         there["prompt"] = set(ENCODERS)
-    working = dict.fromkeys(STAGES, 0)
-    for program in programs(dict(configs), picture, residency, places):
-        working[program.stage] = max(working[program.stage], program.working_bytes())
-        if program.stage == "steps":
-            latents = program.arguments[0]
-    working["decoding"] += part_bytes(latents)  # they stay while one after another is decoded
+    elsewhere = residency if residency.encoders == "host" else replace(residency, encoders="device")
+    working = _working(configs, picture, elsewhere, places)
     stages = tuple(
         Stage(
             name=name,
@@ -223,6 +227,27 @@ def _stages(
         for name in STAGES
     )
     return stages, MappingProxyType({name: waits for name, (_, waits) in sizes.items() if waits})
+
+
+@lru_cache(maxsize=64)
+def _working(
+    configs: tuple[tuple[Component, Any], ...], picture: Picture, residency: Residency, places: Places
+) -> Mapping[str, int]:
+    """What each stage's programs need beside weights: the same, whether those stay on the device or are read again."""
+    working = dict.fromkeys(STAGES, 0)
+    for program in programs(dict(configs), picture, residency, places):
+        working[program.stage] = max(working[program.stage], program.working_bytes())
+        if program.stage == "steps":
+            latents = program.arguments[0]
+    working["decoding"] += part_bytes(latents)  # they stay while one after another is decoded
+    return working
+
+
+def _weights_fit(configs: Configs, picture: Picture, residency: Residency, places: Places, free: Memory) -> bool:
+    """Whether the steps' weights alone do, which is known at once."""
+    there = [name for name in configs if residency.encoders_stay or name not in ENCODERS]
+    kept = (picture.dtype, picture.weights, residency, places)
+    return free.device is None or sum(_bytes(configs[name], *kept)[0] for name in there) <= free.device
 
 
 @lru_cache(maxsize=64)
