@@ -51,7 +51,7 @@ def test_a_second_start_compiles_nothing(tmp_path: Path) -> None:
 WARM = """
 from dataclasses import replace
 from flux_engine.request import LoraUse
-plain = GenerationRequest(prompt="-", width=32, height=48, num_steps=4, batch_size=2)
+plain = GenerationRequest(prompt="-", width=32, height=48, num_steps=4, batch_size=2, dtype="float32")
 other = replace(plain, integrator="heun", true_cfg_scale=2.0, negative_prompt="fog", noise="torch", sigma_shift=1.5)
 assert not list(engine.warm(replace(plain, loras=(LoraUse(file="nowhere"),))))
 for request in plain, other:

@@ -268,6 +268,7 @@ def test_bfloat16_takes_loras(checkpoint: Path, style: str, words: str) -> None:
 # Files that are no good
 
 
+@pytest.mark.usefixtures("no_garbage_collection")
 @pytest.mark.parametrize("fuse", [False, True])
 def test_a_file_that_cannot_be_used_changes_nothing(
     fuse: bool, loader: FluxModelLoader, tmp_path: Path, style: str, other: str
