@@ -30,7 +30,8 @@ OURS = """
 import sys, time
 from pathlib import Path
 import jax, jax.numpy as jnp
-from flux_engine.weights.checkpoint import load_network, on_device
+from flux_engine.weights.checkpoint import load_network
+from flux_engine.weights.placing import on_device
 from flux_engine.weights.sources import open_checkpoint
 for _ in range(2):
     started_s, network = time.perf_counter(), None

@@ -47,7 +47,8 @@ def our_step(folder: Path, dtype: str) -> Step:
     from flux_engine import compiled
     from flux_engine.compile_cache import keep_compiled
     from flux_engine.models.transformer import rope_table
-    from flux_engine.weights.checkpoint import load_network, on_device
+    from flux_engine.weights.checkpoint import load_network
+    from flux_engine.weights.placing import on_device
     from flux_engine.weights.sources import open_checkpoint
 
     keep_compiled(folder / "compiled")

@@ -25,7 +25,7 @@ from flux_engine.precision import resolve_dtype
 from flux_engine.psnr import psnr
 from flux_engine.request import WeightKind
 from flux_engine.sampling.latents import image_ids, text_ids, token_grid
-from flux_engine.weights.checkpoint import on_device
+from flux_engine.weights.placing import on_device
 
 BARS = {"full": 3.6, "fp8_fast": 2.6}  # seconds of all steps
 CARDS = ("H100", "H200")

@@ -111,7 +111,7 @@ def _medium(side_px: int) -> Paint:
     from flux_engine.precision import resolve_dtype
     from flux_engine.prompt_velocity import PromptVelocity
     from flux_engine.sharding import Places
-    from flux_engine.weights.checkpoint import on_device
+    from flux_engine.weights.placing import on_device
 
     sizes, device = MODELS["medium"](), jax.devices()[0]
     dtype = resolve_dtype("auto", device)

@@ -15,15 +15,9 @@ from flux_engine.configs import NetworkConfig
 from flux_engine.models.apart import Apart
 from flux_engine.models.quantised import QuantisedKernel
 from flux_engine.request import WeightKind
-from flux_engine.weights.checkpoint import (
-    HOST,
-    Placement,
-    abstract_network,
-    block_place,
-    lies_apart,
-    named_leaves,
-)
+from flux_engine.weights.checkpoint import abstract_network, named_leaves
 from flux_engine.weights.names import LeafPath, is_stacked
+from flux_engine.weights.placing import HOST, Placement, block_place, lies_apart
 from flux_engine.weights.quantised import Form, form_in_memory
 
 

@@ -21,20 +21,12 @@ from flux_engine.errors import RequestError
 from flux_engine.request import LoraUse, WeightKind
 from flux_engine.residency import ENCODERS, Residency
 from flux_engine.sharding import Places
-from flux_engine.weights.checkpoint import (
-    HOST,
-    Network,
-    Placement,
-    laid,
-    load_network,
-    named_leaves,
-    rebuilt,
-)
+from flux_engine.weights.checkpoint import Network, load_network, named_leaves, rebuilt
 from flux_engine.weights.lora_apply import Placed, attach, place
 from flux_engine.weights.lora_fuse import fuse
 from flux_engine.weights.lora_metadata import printable
 from flux_engine.weights.open_loras import OpenLora, OpenLoras
-from flux_engine.weights.placing import part_bytes
+from flux_engine.weights.placing import HOST, Placement, laid, part_bytes
 from flux_engine.weights.sources import Checkpoint
 
 LORA_COMPONENTS: tuple[Component, ...] = ("transformer", "clip_text", "t5_text")

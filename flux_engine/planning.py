@@ -22,8 +22,7 @@ from flux_engine.programs import Configs, Picture, abstract, programs
 from flux_engine.request import WeightKind
 from flux_engine.residency import ENCODERS, Residency
 from flux_engine.sharding import Places
-from flux_engine.weights.checkpoint import HOST
-from flux_engine.weights.placing import part_bytes
+from flux_engine.weights.placing import HOST, part_bytes
 
 STAGES = ("prompt", "steps", "decoding")
 SLACK = 1.05  # a margin: on an H100 17.09 GiB were planned for the steps, and 17.03 taken

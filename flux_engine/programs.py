@@ -24,15 +24,9 @@ from flux_engine.request import WeightKind
 from flux_engine.residency import Residency
 from flux_engine.sampling.latents import PATCH, token_grid
 from flux_engine.sharding import Places
-from flux_engine.weights.checkpoint import (
-    abstract_network,
-    block_place,
-    lies_apart,
-    named_leaves,
-    rebuilt,
-)
+from flux_engine.weights.checkpoint import abstract_network, named_leaves, rebuilt
 from flux_engine.weights.names import LeafPath
-from flux_engine.weights.placing import part_bytes
+from flux_engine.weights.placing import block_place, lies_apart, part_bytes
 from flux_engine.weights.quantised import in_memory
 
 Configs = Mapping[Component, NetworkConfig]

@@ -12,8 +12,8 @@ from typing import Literal
 import jax
 
 from flux_engine.configs import Component
-from flux_engine.weights.checkpoint import HOST, Placement
 from flux_engine.weights.names import STACKS, LeafPath, is_modulation
+from flux_engine.weights.placing import HOST, Placement
 
 ENCODERS: tuple[Component, ...] = ("clip_text", "t5_text")
 

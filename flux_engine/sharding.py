@@ -20,8 +20,8 @@ from jax.sharding import PartitionSpec as P
 
 from flux_engine.configs import Component
 from flux_engine.errors import RequestError
-from flux_engine.weights.checkpoint import Placement, on_device
 from flux_engine.weights.names import LeafPath, is_stacked
+from flux_engine.weights.placing import Placement, on_device
 from flux_engine.where import MeshSizes
 
 AXES = tuple(asdict(MeshSizes()))

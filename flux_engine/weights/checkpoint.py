@@ -1,24 +1,20 @@
 """A network from wherever its weights lie, and to a folder: `state/` (Orbax) and `config.json`.
 
-Knows the layout, and that a model may fill the memory: arrays go from the file to the device in their final type,
-one block at a time, while the next are read. Knows nothing of what the networks compute.
-
-Orbax writes the tree; `orbax_files` reads it, `foreign` what other programs wrote.
+Knows the layout, and nothing of what the networks compute. Orbax writes the tree; `orbax_files` reads it, `foreign`
+what other programs wrote, and `filling` brings it where it belongs.
 """
 
 from __future__ import annotations
 
 import json
 import logging
-import math
 import os
 import tempfile
 import warnings
-from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
-from functools import cache, partial
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any
 
 import jax
 import jax.numpy as jnp
@@ -27,30 +23,26 @@ from flax import nnx
 
 from flux_engine.configs import Component, NetworkConfig
 from flux_engine.errors import WeightsMismatch
-from flux_engine.models.apart import Apart, is_apart
+from flux_engine.models.apart import is_apart
 from flux_engine.models.clip_text import CLIPTextEncoder
-from flux_engine.models.quantised import QuantisedKernel
 from flux_engine.models.t5_encoder import T5Encoder
 from flux_engine.models.transformer import FluxTransformer2D
 from flux_engine.models.vae import FluxVAE
 from flux_engine.request import WeightKind
-from flux_engine.weights.casting import bits, empty
 from flux_engine.weights.faults import listed
+from flux_engine.weights.filling import fill
 from flux_engine.weights.names import (
-    STACKS,
     LeafPath,
     is_foreign,
-    is_modulation,
     is_stacked,
     path_of,
     stored_path,
 )
 from flux_engine.weights.orbax_files import OrbaxWeights
-from flux_engine.weights.placing import on_host, put
-from flux_engine.weights.quantised import Form, form_in_memory, in_memory
-from flux_engine.weights.reading import Wanted, reading
+from flux_engine.weights.placing import Placement
+from flux_engine.weights.quantised import in_memory
+from flux_engine.weights.stored import Weights
 
-DEVICE, HOST = "device", "pinned_host"  # JAX's names for a device's own memory, and the machine's that it reads itself
 Network = FluxTransformer2D | FluxVAE | CLIPTextEncoder | T5Encoder
 
 NETWORKS: dict[Component, Callable[..., Network]] = {
@@ -59,61 +51,6 @@ NETWORKS: dict[Component, Callable[..., Network]] = {
     "clip_text": CLIPTextEncoder,
     "t5_text": T5Encoder,
 }
-
-
-Placement = Callable[[LeafPath, tuple[int, ...]], jax.sharding.Sharding]
-"""Where a network's leaf of that path and shape shall lie; stacked blocks are one leaf."""
-
-
-def on_device(device: jax.Device) -> Placement:
-    """All in the memory of one device."""
-    sharding = jax.sharding.SingleDeviceSharding(device)
-    return lambda path, shape: sharding
-
-
-class Weights(Protocol):
-    """One network's weights, wherever they lie: shapes and types at once, arrays when they are asked for.
-
-    Attributes:
-        component: which network.
-        config: its sizes.
-        origin: the file or folder, for messages.
-        files: that hold the weights, as far as they are files of their own.
-        leaves: what is stored, by its path in this layout.
-        scales: the shapes of those that others of them need beside them, and no network has.
-        unknown: names of what is stored and has no path in this layout.
-    """
-
-    @property
-    def component(self) -> Component: ...
-    @property
-    def config(self) -> NetworkConfig: ...
-    @property
-    def origin(self) -> str: ...
-    @property
-    def files(self) -> Collection[Path]: ...
-    @property
-    def leaves(self) -> Mapping[LeafPath, StoredLeaf]: ...
-    @property
-    def scales(self) -> Mapping[LeafPath, tuple[int, ...]]: ...
-    @property
-    def unknown(self) -> Sequence[str]: ...
-    def read(self, paths: Sequence[LeafPath], dtype: np.dtype) -> list[np.ndarray]:
-        """Arrays at `paths`, as `dtype`."""
-
-    def read_into(self, path: LeafPath, target: np.ndarray) -> None:
-        """The array at `path` into another of its shape and any type, C-contiguous; threads may do so at once."""
-
-
-class StoredLeaf(Protocol):
-    """Shape and type of an array that can be read, and what it is stored as, for people: "int8"."""
-
-    @property
-    def shape(self) -> tuple[int, ...]: ...
-    @property
-    def dtype(self) -> np.dtype: ...
-    @property
-    def kind(self) -> str: ...
 
 
 def load_component(directory: Path, component: Component, **options: Any) -> Network:
@@ -158,7 +95,7 @@ def load_network(
     wanted = _checked(stored, shapes)
     param_dtype = jnp.dtype(param_dtype or _widest(stored.leaves[path].dtype for path in wanted))
     kept = in_memory(stored.component, abstract, param_dtype, weights)
-    arrays = _fill(stored, shapes, named_leaves(kept), param_dtype, weights, placement, on_read)
+    arrays = fill(stored, shapes, named_leaves(kept), param_dtype, weights, placement, on_read)
     return nnx.merge(graph, rebuilt(kept, [arrays[path] for path in named_leaves(kept)]))
 
 
@@ -277,156 +214,6 @@ def _compare(stored: Weights, wanted: Mapping[LeafPath, tuple[int, ...]]) -> Non
         warnings.warn(
             f"{component}: ignored {len(foreign)} norm scales in {stored.origin}: FLUX's norms have none.", stacklevel=3
         )
-
-
-def _fill(
-    stored: Weights,
-    shapes: Mapping[LeafPath, tuple[int, ...]],
-    kept: Mapping[LeafPath, jax.ShapeDtypeStruct],
-    dtype: jnp.dtype,
-    weights: WeightKind,
-    placement: Placement,
-    on_read: Callable[[float], None],
-) -> dict[LeafPath, jax.Array | Apart]:
-    """All leaves where they belong, one after the other; those of one stack block by block into buffers made for it.
-
-    Args:
-        shapes: of the leaves as they are stored.
-        kept: the leaves as they stay in memory.
-        dtype: of all that is not in few bits.
-    """
-    component = stored.component
-    places = {path: placement(path, leaf.shape) for path, leaf in kept.items()}
-    forms = {path: form for path in shapes if (form := form_in_memory(component, path, weights)) is not None}
-    single = [path for path in shapes if not is_stacked(component, path)]
-    stacks = [[path for path in shapes if path[0] == stack] for stack in STACKS[component]]
-    stacked = [path for path in kept if is_stacked(component, path)]
-    apart = {path for path in stacked if lies_apart(component, path, places[path])}
-    here = {
-        path: empty(kept[path].shape, kept[path].dtype)
-        for path in stacked
-        if path not in apart and _is_memory(places[path])
-    }
-    wanted = [Wanted(stored_path(component, path), dtype) for path in single]
-    for path, block in ((path, block) for paths in stacks for block in range(shapes[paths[0]][0]) for path in paths):
-        into, source = here[path][block] if path in here else None, stored_path(component, path, block)
-        wanted.append(Wanted(source, _exact(stored.leaves[source]) if path in forms else dtype, into))
-    arrays: dict[LeafPath, jax.Array | Apart] = {}
-    total, done = sum(map(math.prod, shapes.values())), 0
-    with reading(stored, wanted) as read:
-        for path in single:
-            arrays[path] = put(next(read), places[path])
-            done += math.prod(shapes[path])
-            on_read(done / total)
-        for paths in stacks:
-            blocks = shapes[paths[0]][0]
-            leaves = [path for path in stacked if path[0] == paths[0][0]]
-            there = [path for path in leaves if path not in here and path not in apart]
-            own: dict[LeafPath, list[jax.Array]] = {path: [] for path in leaves if path in apart}
-            buffers = _zeros(tuple((kept[path], places[path]) for path in there))() if there else []
-            for block in range(blocks):
-                parts = _in_their_forms({path: next(read) for path in paths}, forms, places, dtype)
-                sent = {path: put(parts[path], block_place(places[path])) for path in (*there, *own)}
-                jax.block_until_ready(sent)
-                for path, blocks_sent in own.items():
-                    blocks_sent.append(sent.pop(path))
-                if there:
-                    buffers = jax.block_until_ready(put_block(buffers, list(sent.values()), block))
-                for path in leaves:
-                    if path in here and isinstance(parts[path], jax.Array):  # the others were read into it
-                        bits(here[path][block])[...] = bits(np.asarray(parts[path]))
-                del parts, sent
-                done += sum(math.prod(shapes[path]) // blocks for path in paths)
-                on_read(done / total)
-            arrays |= zip(there, buffers, strict=True)
-            arrays |= {path: Apart(sent) for path, sent in own.items()}
-            for path in leaves:
-                if path in here:  # one after the other: where it is not used as it is, it is there twice
-                    arrays[path] = jax.block_until_ready(put(here.pop(path), places[path]))
-    return arrays
-
-
-def _exact(leaf: StoredLeaf) -> np.dtype:
-    """The type that a leaf is read as, to be rounded once: a product with a scale is not rounded before."""
-    as_it_is = leaf.kind == leaf.dtype.name and leaf.dtype.itemsize > 1
-    return leaf.dtype if as_it_is else np.dtype(np.float32)
-
-
-def _in_their_forms(
-    parts: Mapping[LeafPath, np.ndarray],
-    forms: Mapping[LeafPath, Form],
-    places: Mapping[LeafPath, jax.sharding.Sharding],
-    dtype: jnp.dtype,
-) -> dict[LeafPath, np.ndarray | jax.Array]:
-    """One block's leaves as they are kept: of kernels in few bits the values and the scale, made on their device."""
-    made: dict[LeafPath, np.ndarray | jax.Array] = {}
-    for path, part in parts.items():
-        if path not in forms:
-            made[path] = part
-            continue
-        home = block_place(places[(*path, "values")]).with_memory_kind(DEVICE)
-        kernel = _quantised(put(part, home), forms[path], dtype)
-        made |= {(*path, "values"): kernel.values, (*path, "scale"): kernel.scale}
-    return made
-
-
-@partial(jax.jit, static_argnums=(1, 2))
-def _quantised(kernel: jax.Array, form: Form, dtype: jnp.dtype) -> QuantisedKernel:
-    return form.of(kernel, dtype)
-
-
-def _is_memory(place: jax.sharding.Sharding) -> bool:
-    """Whether blocks are read into one array of NumPy's: a CPU uses it as it is, and a device sends for its blocks."""
-    return place.memory_kind == HOST or (place.num_devices == 1 and _platform(place.device_set) == "cpu")
-
-
-def lies_apart(component: Component, path: LeafPath, place: jax.sharding.Sharding) -> bool:
-    """Whether each block of a stack shall be an array of its own: the large ones of every step, on one GPU.
-
-    Several keep to the one program, whose exchanges between devices are tested.
-    """
-    large = path[-1] == "kernel" or path[-2:] == ("kernel", "values")
-    wanted = component == "transformer" and large and not is_modulation(component, path)
-    return wanted and is_stacked(component, path) and place.memory_kind != HOST and _is_one_gpu(place)
-
-
-def _is_one_gpu(place: jax.sharding.Sharding) -> bool:
-    return place.num_devices == 1 and _platform(place.device_set) == "gpu"
-
-
-def _platform(devices: set[Any]) -> str:
-    platform: str = next(iter(devices)).platform
-    return platform
-
-
-def laid(component: Component, path: LeafPath, leaf: Any, place: jax.sharding.Sharding) -> jax.Array | Apart:
-    """A whole leaf put where it belongs, from wherever it is."""
-    if lies_apart(component, path, place):
-        return Apart(put(block, block_place(place)) for block in on_host(leaf))
-    return put(on_host(leaf) if is_apart(leaf) else leaf, place)
-
-
-def block_place(place: jax.sharding.Sharding) -> jax.sharding.Sharding:
-    """Where one block of a stack lies."""
-    if not isinstance(place, jax.sharding.NamedSharding):
-        return place
-    return jax.sharding.NamedSharding(place.mesh, jax.sharding.PartitionSpec(*place.spec[1:]))
-
-
-@cache
-def _zeros(
-    leaves: tuple[tuple[jax.ShapeDtypeStruct, jax.sharding.Sharding], ...],
-) -> Callable[[], list[jax.Array]]:
-    """Compiled once for a stack: one by one, they took half of the time that a small network takes to load."""
-    homes = [place for _, place in leaves]
-    return jax.jit(lambda: [jnp.zeros(leaf.shape, leaf.dtype) for leaf, _ in leaves], out_shardings=homes)
-
-
-@partial(jax.jit, donate_argnums=0)
-def put_block(buffers: list[jax.Array], parts: list[jax.Array], block: int) -> list[jax.Array]:
-    """Write one block's leaves into the stacks, in place."""
-    put = jax.lax.dynamic_update_index_in_dim
-    return [put(buffer, part, block, 0) for buffer, part in zip(buffers, parts, strict=True)]
 
 
 def _insert(tree: dict[str, Any], path: LeafPath, leaf: Any) -> None:

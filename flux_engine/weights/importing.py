@@ -20,12 +20,13 @@ from flux_engine.configs import Component
 from flux_engine.errors import CheckpointError
 from flux_engine.models.quantised import EIGHT_BITS
 from flux_engine.weights.casting import BFLOAT16, FLOAT32
-from flux_engine.weights.checkpoint import Weights, check_leaves, replacing
+from flux_engine.weights.checkpoint import check_leaves, replacing
 from flux_engine.weights.names import LeafPath
 from flux_engine.weights.orbax_writer import OrbaxWriter
 from flux_engine.weights.quantised import is_quantised, quantised, scale_path
 from flux_engine.weights.reading import Wanted, reading
 from flux_engine.weights.sources import COMPONENTS, Checkpoint, open_checkpoint
+from flux_engine.weights.stored import Weights
 
 TOKENIZER_FILES = {
     "tokenizer": ("vocab.json", "merges.txt", "tokenizer.json", "tokenizer_config.json"),

@@ -24,10 +24,11 @@ from flux_engine.models.apart import is_apart
 from flux_engine.models.layers import to_device
 from flux_engine.models.terms import Change, InputGain, OutputGain, Term
 from flux_engine.weights import deltas
-from flux_engine.weights.checkpoint import DEVICE, Network, put_block
+from flux_engine.weights.checkpoint import Network
 from flux_engine.weights.deltas import KernelDelta, VectorDelta
+from flux_engine.weights.filling import put_block
 from flux_engine.weights.names import LeafPath, own_path
-from flux_engine.weights.placing import on_host, put
+from flux_engine.weights.placing import DEVICE, on_host, put
 
 CHANGES: dict[type[deltas.Term], Callable[..., Change]] = {
     deltas.LowRank: terms.LowRank,

@@ -8,15 +8,13 @@ from collections import deque
 from collections.abc import Iterable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import contextmanager
-from typing import TYPE_CHECKING, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
 
 from flux_engine.weights.casting import empty
 from flux_engine.weights.names import LeafPath
-
-if TYPE_CHECKING:
-    from flux_engine.weights.checkpoint import Weights
+from flux_engine.weights.stored import Weights
 
 THREADS = min(4, os.cpu_count() or 1)
 AHEAD_BYTES = 256 * 2**20  # of leaves that are read and not yet used, or being read; a leaf may be larger

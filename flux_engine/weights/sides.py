@@ -19,10 +19,11 @@ import numpy as np
 from flax import nnx
 
 from flux_engine.configs import Component
-from flux_engine.weights.checkpoint import NETWORKS, Weights
+from flux_engine.weights.checkpoint import NETWORKS
 from flux_engine.weights.names import LeafPath, is_stacked, stored_path
 from flux_engine.weights.orbax_files import leaf_path
 from flux_engine.weights.reference import Reference
+from flux_engine.weights.stored import Weights
 
 # Of float32's 7 digits, sums over some thousand numbers in another order leave 5 or 6; a wrong axis leaves none.
 MODULE_BOUND = 1e-4

@@ -19,9 +19,9 @@ from typing import Any, get_args
 
 from flux_engine.configs import Component, NetworkConfig, TransformerConfig
 from flux_engine.errors import CheckpointCorrupt, CheckpointError, CheckpointNotFound
-from flux_engine.weights.checkpoint import Weights
 from flux_engine.weights.foreign import ForeignWeights, networks_in
 from flux_engine.weights.orbax_files import LAYOUT_HINT, OrbaxWeights, read_config
+from flux_engine.weights.stored import Weights
 from flux_engine.weights.strangers import no_network, refuse_pickle, refuse_pipeline, refuse_stranger, stranger_in
 from flux_engine.weights.tensor_files import DAMAGED_HINT, Tensor, read_tensors
 

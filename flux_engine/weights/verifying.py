@@ -16,9 +16,10 @@ import numpy as np
 
 from flux_engine.configs import Component
 from flux_engine.tokenizers import load_tokenizers
-from flux_engine.weights.checkpoint import Weights, check_leaves
+from flux_engine.weights.checkpoint import check_leaves
 from flux_engine.weights.reading import Wanted, reading
 from flux_engine.weights.sources import COMPONENTS, open_checkpoint
+from flux_engine.weights.stored import Weights
 
 Watch = Callable[[str, float], None]
 

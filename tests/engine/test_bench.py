@@ -16,7 +16,7 @@ from flux_engine.bench_sizes import MODELS
 from flux_engine.bench_weights import random_network
 from flux_engine.configs import FLUX_DEV
 from flux_engine.loader import DEMO_CHECKPOINT
-from flux_engine.weights.checkpoint import on_device
+from flux_engine.weights.placing import on_device
 from flux_engine.weights.sources import open_checkpoint
 from tests.tiny_checkpoint import TRANSFORMER
 

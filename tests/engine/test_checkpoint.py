@@ -17,10 +17,11 @@ from flax import nnx
 
 from flux_engine.configs import CLIPTextConfig, NetworkConfig, T5Config, TransformerConfig, VAEConfig
 from flux_engine.errors import CheckpointCorrupt, CheckpointNotFound, ConfigError, WeightsMismatch
-from flux_engine.weights import checkpoint, reading
-from flux_engine.weights.checkpoint import NETWORKS, load_component, on_device, save_component
+from flux_engine.weights import filling, reading
+from flux_engine.weights.checkpoint import NETWORKS, load_component, save_component
 from flux_engine.weights.names import is_foreign, stored_path
 from flux_engine.weights.orbax_files import OrbaxWeights
+from flux_engine.weights.placing import on_device
 
 CONFIGS: dict[str, NetworkConfig] = {
     "transformer": TransformerConfig(
@@ -92,7 +93,7 @@ def rewrite(folder: Path, edit: Any, **options: Any) -> None:
 def test_a_network_comes_back_as_it_was_saved(
     component: str, in_place: bool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(checkpoint, "_is_memory", lambda place: in_place)
+    monkeypatch.setattr(filling, "is_in_memory", lambda place: in_place)
     saved = network(component)
     save_component(tmp_path / component, saved)
 

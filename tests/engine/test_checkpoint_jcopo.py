@@ -18,7 +18,8 @@ import orbax.checkpoint as ocp
 import pytest
 
 from flux_engine.errors import WeightsMismatch
-from flux_engine.weights.checkpoint import load_component, on_device
+from flux_engine.weights.checkpoint import load_component
+from flux_engine.weights.placing import on_device
 
 D, HEAD, MLP, CHANNELS, JOINT, POOLED = 256, 128, 512, 8, 12, 10
 WIDTHS = (8, 16)

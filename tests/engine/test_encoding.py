@@ -14,7 +14,8 @@ from flax import nnx
 from flux_engine import Engine, FluxModelLoader, GenerationRequest, compiled
 from flux_engine.prompt_cache import PromptCache
 from flux_engine.request import PicturesReady, StageStarted
-from flux_engine.weights.checkpoint import load_component, on_device, save_component
+from flux_engine.weights.checkpoint import load_component, save_component
+from flux_engine.weights.placing import on_device
 
 REQUEST = GenerationRequest(prompt="a hill", width=48, height=48, num_steps=1, dtype="float32")
 

@@ -20,7 +20,8 @@ from flux_engine.errors import CheckpointNotFound, NumericalError, WeightsMismat
 from flux_engine.prompt_velocity import PromptVelocity
 from flux_engine.request import EngineStatus, Event, LoadingProgress, PicturesReady, StageStarted, StepDone
 from flux_engine.sampling.timers import FluxTimer
-from flux_engine.weights.checkpoint import load_component, on_device, save_component
+from flux_engine.weights.checkpoint import load_component, save_component
+from flux_engine.weights.placing import on_device
 from tests.engine.conftest import live_bytes
 
 FIRST = [

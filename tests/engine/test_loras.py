@@ -18,7 +18,7 @@ from flux_engine import Engine, FluxModelLoader, GenerationRequest, compiled
 from flux_engine.errors import CheckpointCorrupt, CheckpointNotFound, RequestError, WeightsMismatch
 from flux_engine.request import Event, LoadingProgress, LoraUse, PicturesReady, StageStarted
 from flux_engine.residency import Residency
-from flux_engine.weights import checkpoint as weights_of
+from flux_engine.weights import placing
 from flux_engine.weights.checkpoint import save_component, stored_shapes
 from flux_engine.weights.lora_files import open_lora
 from tests.engine.conftest import live_bytes
@@ -389,7 +389,7 @@ def test_loras_change_weights_that_wait_elsewhere_as_they_change_others(
     loader.set_loras([use(style)], fuse=fuse)
     expected = latents_of(loader)
     loader.set_loras(())
-    monkeypatch.setattr(weights_of, "_platform", lambda devices: platform)
+    monkeypatch.setattr(placing, "_platform", lambda devices: platform)
     blocks = "host" if platform == "cpu" else "device"
     waiting = Residency(encoders="host", modulations="host", blocks=blocks)
     elsewhere = FluxModelLoader(checkpoint_dir=checkpoint, dtype="float32", residency=waiting)

@@ -17,7 +17,7 @@ from flux_engine.planning import RESIDENCIES, Memory, Plan, check, free_memory, 
 from flux_engine.programs import Picture, programs
 from flux_engine.residency import Residency
 from flux_engine.sharding import Places
-from flux_engine.weights.checkpoint import HOST, on_device
+from flux_engine.weights.placing import HOST, on_device
 from tests.engine.conftest import live_bytes
 
 SIZES = MODELS["demo"]()

@@ -18,8 +18,9 @@ import pytest
 from flux_engine import FluxModelLoader
 from flux_engine.errors import CheckpointError, ConfigError, WeightsMismatch
 from flux_engine.models.quantised import EIGHT_BITS
-from flux_engine.weights.checkpoint import load_network, on_device
+from flux_engine.weights.checkpoint import load_network
 from flux_engine.weights.importing import import_checkpoint
+from flux_engine.weights.placing import on_device
 from flux_engine.weights.quantised import is_quantised, quantised
 from flux_engine.weights.sources import open_checkpoint
 from flux_engine.weights.verifying import verify_checkpoint

@@ -12,9 +12,9 @@ import numpy as np
 import pytest
 
 from flux_engine.weights import reading as module
-from flux_engine.weights.checkpoint import Weights
 from flux_engine.weights.names import LeafPath
 from flux_engine.weights.reading import Wanted, reading
+from flux_engine.weights.stored import Weights
 
 FLOAT32 = np.dtype(np.float32)
 

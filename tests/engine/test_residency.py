@@ -12,9 +12,10 @@ import pytest
 from flux_engine import FluxModelLoader, run_diffuse_generation
 from flux_engine.models.apart import Apart, is_apart
 from flux_engine.residency import Residency
-from flux_engine.weights import checkpoint as weights
-from flux_engine.weights.checkpoint import HOST, named_leaves
+from flux_engine.weights import placing
+from flux_engine.weights.checkpoint import named_leaves
 from flux_engine.weights.names import LeafPath
+from flux_engine.weights.placing import HOST
 from tests.engine.conftest import live_bytes
 
 pytestmark = pytest.mark.usefixtures("compiled_alike")
@@ -76,7 +77,7 @@ def test_blocks_that_are_arrays_of_their_own_paint_the_same_picture(
     tiny_loader: FluxModelLoader, checkpoint: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     expected = painted(tiny_loader)
-    monkeypatch.setattr(weights, "_platform", lambda devices: "gpu")
+    monkeypatch.setattr(placing, "_platform", lambda devices: "gpu")
     loader = FluxModelLoader(checkpoint_dir=checkpoint, dtype="float32")
     assert np.abs(painted(loader) - expected).max() < 1e-5
 

@@ -28,7 +28,8 @@ from flux_engine.errors import (
     UnsupportedVariant,
     WeightsMismatch,
 )
-from flux_engine.weights.checkpoint import load_network, on_device
+from flux_engine.weights.checkpoint import load_network
+from flux_engine.weights.placing import on_device
 from flux_engine.weights.sources import open_checkpoint
 from flux_engine.weights.tensor_files import read_tensors
 from tests.foreign_files import (

@@ -18,7 +18,7 @@ from flux_engine.residency import Residency
 from flux_engine.sampling.denoiser import Denoiser
 from flux_engine.sampling.integrators import INTEGRATORS
 from flux_engine.sampling.timers import FluxTimer
-from flux_engine.weights import checkpoint as weights
+from flux_engine.weights import placing
 from tests.engine.runs import HEIGHT, TOKENS, WIDTH, latents_of, paint, prepare
 
 pytestmark = pytest.mark.usefixtures("quick_compilation")
@@ -163,7 +163,7 @@ def test_blocks_with_programs_of_their_own_reuse_as_much(
     tiny_loader: FluxModelLoader, checkpoint: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     expected = paint(prepare(tiny_loader, step_cache=ANYTHING), num_steps=4)
-    monkeypatch.setattr(weights, "_platform", lambda devices: "gpu")
+    monkeypatch.setattr(placing, "_platform", lambda devices: "gpu")
     loader = FluxModelLoader(checkpoint_dir=checkpoint, dtype="float32")
     network = prepare(loader, step_cache=ANYTHING)
     np.testing.assert_allclose(paint(network, num_steps=4), expected, rtol=0, atol=1e-4)

@@ -22,7 +22,8 @@ from flux_engine.errors import (
     FluxError,
     UnsupportedVariant,
 )
-from flux_engine.weights.checkpoint import load_network, on_device
+from flux_engine.weights.checkpoint import load_network
+from flux_engine.weights.placing import on_device
 from flux_engine.weights.sources import open_checkpoint
 from tests.foreign_files import (
     TRANSFORMER,

@@ -20,9 +20,10 @@ from flux_engine.models.quantised import QuantisedKernel, quantise
 from flux_engine.prompt_cache import PromptCache
 from flux_engine.request import PicturesReady, StageStarted, WeightKind
 from flux_engine.residency import Residency
-from flux_engine.weights import checkpoint as weights
-from flux_engine.weights.checkpoint import HOST, load_component, named_leaves, on_device
+from flux_engine.weights import filling, placing
+from flux_engine.weights.checkpoint import load_component, named_leaves
 from flux_engine.weights.names import LeafPath
+from flux_engine.weights.placing import HOST, on_device
 from tests.engine.test_residency import STREAMED, painted
 
 pytestmark = pytest.mark.usefixtures("quick_compilation")
@@ -42,7 +43,7 @@ def in_few_bits(loader: FluxModelLoader, component: Any = "transformer") -> dict
 def test_kernels_are_those_of_the_loaded_network_rounded(
     kind: Any, dtype: str, in_place: bool, checkpoint: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(weights, "_is_memory", lambda place: in_place)
+    monkeypatch.setattr(filling, "is_in_memory", lambda place: in_place)
     told: list[float] = []
     found = leaves_of(checkpoint, weights=kind, param_dtype=jnp.dtype(dtype), on_read=told.append)
     plain = leaves_of(checkpoint)
@@ -89,7 +90,7 @@ def test_a_picture_in_few_bits_is_the_same_wherever_its_weights_wait(
     there.settle(STREAMED)
     assert np.array_equal(painted(there), expected)
 
-    monkeypatch.setattr(weights, "_platform", lambda devices: "gpu")
+    monkeypatch.setattr(placing, "_platform", lambda devices: "gpu")
     apart = FluxModelLoader(checkpoint_dir=checkpoint, dtype="float32", weights="int8")
     assert np.abs(painted(apart) - expected).max() < 1e-5
     assert sum(map(is_apart, in_few_bits(apart).values())) == 10

@@ -16,8 +16,9 @@ from diffusers.loaders.single_file_utils import (
 from flax import nnx
 
 from flux_engine.configs import CONFIGS, Component
-from flux_engine.weights.checkpoint import load_network, on_device
+from flux_engine.weights.checkpoint import load_network
 from flux_engine.weights.foreign import leaves_and_unknown, networks_in
+from flux_engine.weights.placing import on_device
 from flux_engine.weights.sources import DIFFUSERS_FOLDERS, open_checkpoint
 from flux_engine.weights.tensor_files import read_tensors
 from tests.foreign_files import CLIP, TRANSFORMER, VAE, add_tokenizers, bfl_tensors, save_file
