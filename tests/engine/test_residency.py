@@ -74,9 +74,9 @@ def test_weights_move_while_a_session_goes_on_and_leave_nothing_behind(checkpoin
 
 
 def test_blocks_that_are_arrays_of_their_own_paint_the_same_picture(
-    tiny_loader: FluxModelLoader, checkpoint: Path, monkeypatch: pytest.MonkeyPatch
+    checkpoint: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    expected = painted(tiny_loader)
+    expected = painted(FluxModelLoader(checkpoint_dir=checkpoint, dtype="float32"))
     monkeypatch.setattr(placing, "_platform", lambda devices: "gpu")
     loader = FluxModelLoader(checkpoint_dir=checkpoint, dtype="float32")
     assert np.abs(painted(loader) - expected).max() < 1e-5
