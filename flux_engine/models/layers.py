@@ -6,7 +6,7 @@ K head size, M mlp width, h w latent grid, C channels.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Collection, Iterator
 from contextlib import contextmanager
 from contextvars import ContextVar
 from functools import lru_cache
@@ -43,29 +43,38 @@ def scan_blocks(
     *beside: Any,
     shared: tuple[Any, ...] = (),
     last: Callable[..., Any] | None = None,
+    idle: Collection[str] = (),
     start: int = 0,
     stop: int | None = None,
 ) -> Any:
     """Fold `carry` through stacked blocks, compiling `step(block, carry, *beside, *shared)` once for all of them.
 
-    Weights may lie in the host's memory: a block's own come to the device for its step. Where they are arrays of their
-    own (`Apart`), and this runs outside a compiled program, each step is a program, and one serves all blocks; `step`
-    and `last` are functions of a module then, not of a call.
+    Weights may lie in the host's memory: a block's own come to the device while the block before it is computed, so
+    that two blocks' are there. Where they are arrays of their own (`Apart`), and this runs outside a compiled program,
+    each step is a program, and one serves all blocks; `step` and `last` are functions of a module then, not of a call.
 
     Args:
         beside: trees of arrays [N, ...], of which each step gets its block's own.
         shared: what all of them get.
         last: takes the last step instead; its result may have another shape.
+        idle: the block's modules that no step uses: their weights need not come.
         start, stop: the numbers of the first block and of the one after the last; by default all are walked through.
     """
     graphdef, state = nnx.split(blocks)
-    leaves, tree = jax.tree.flatten(state, is_leaf=is_apart)
+    named, tree = jax.tree_util.tree_flatten_with_path(state, is_leaf=is_apart)
+    leaves = [leaf for _, leaf in named]
+    waiting = [path[0].key not in idle and _waits(leaf) for path, leaf in named]
     stop = len(leaves[0]) if stop is None else stop
     walked = stop - (last is not None)
 
-    def taken(by: Callable[..., Any], carry: Any, place: Any) -> Any:
-        own, others = jax.tree.map(lambda stack: _at(stack, place), (state, beside))
-        return by(nnx.merge(graphdef, to_device(own)), carry, *others, *shared)
+    def fetched(place: Any) -> list[jax.Array]:
+        return [to_device(_at(leaf, place)) for leaf, waits in zip(leaves, waiting, strict=True) if waits]
+
+    def taken(by: Callable[..., Any], carry: Any, place: Any, ready: list[jax.Array]) -> Any:
+        there = iter(ready)
+        own = [next(there) if waits else _at(leaf, place) for leaf, waits in zip(leaves, waiting, strict=True)]
+        others = jax.tree.map(lambda stack: _at(stack, place), beside)
+        return by(nnx.merge(graphdef, jax.tree.unflatten(tree, own)), carry, *others, *shared)
 
     apart = tuple(map(is_apart, leaves))
     if any(apart):
@@ -78,9 +87,15 @@ def scan_blocks(
                 noted[program] = jax.tree.map(lambda array: jax.ShapeDtypeStruct(array.shape, array.dtype), arguments)
             carry = program(*arguments)
         return carry
+
+    def taken_while_the_next_comes(place: Any, both: tuple[Any, list[jax.Array]]) -> tuple[Any, list[jax.Array]]:
+        carry, ready = both
+        coming = fetched(jnp.minimum(place + 1, stop - 1))
+        return taken(step, carry, place, ready), coming
+
     # By number, not by slices: of all blocks but the last, XLA would make a copy.
-    carry = jax.lax.fori_loop(start, walked, lambda place, carry: taken(step, carry, place), carry)
-    return carry if last is None else taken(last, carry, walked)
+    carry, ready = jax.lax.fori_loop(start, walked, taken_while_the_next_comes, (carry, fetched(start)))
+    return carry if last is None else taken(last, carry, walked, ready)
 
 
 _noted: ContextVar[dict[Any, Any] | None] = ContextVar("_noted", default=None)
@@ -107,6 +122,11 @@ def _program(by: Callable[..., Any], graphdef: Any, tree: Any, apart: tuple[bool
         return by(block, carry, *jax.tree.map(lambda stack: _at(stack, place), beside), *shared)
 
     return jax.jit(run)
+
+
+def _waits(leaf: Any) -> bool:
+    """Whether it lies in the host's memory."""
+    return not is_apart(leaf) and jax.typeof(leaf).memory_space == jax.memory.Space.Host
 
 
 def _at(stack: jax.Array, place: Any) -> jax.Array:

@@ -170,12 +170,16 @@ class FluxTransformer2D(nnx.Module):
         """Image tokens [B, L, D] after all double blocks from number `start` on and all single ones."""
         img, txt = self._double_blocks(streams, by, rope, start=start)
         x = jnp.concatenate([txt, img], axis=1)
-        return scan_blocks(self.single_blocks, _single, x, by.single, shared=(rope, txt), last=_image_only)
+        shared, idle = (rope, txt), SingleBlock.MODULATIONS
+        return scan_blocks(self.single_blocks, _single, x, by.single, shared=shared, last=_image_only, idle=idle)
 
     def _double_blocks(
         self, streams: Streams, by: Modulations, rope: Rope, start: int = 0, stop: int | None = None
     ) -> Streams:
-        return scan_blocks(self.double_blocks, _double, streams, by.img, by.txt, shared=(rope,), start=start, stop=stop)
+        shared, idle = (rope,), DoubleBlock.MODULATIONS
+        return scan_blocks(
+            self.double_blocks, _double, streams, by.img, by.txt, shared=shared, idle=idle, start=start, stop=stop
+        )
 
     def conditioning(self, pooled: jax.Array, timesteps: jax.Array, guidance: jax.Array | None = None) -> jax.Array:
         """The vector [B, D] that every modulation reads: time, guidance and pooled text, added up."""
@@ -211,6 +215,8 @@ class MLPEmbedder(nnx.Module):
 
 class DoubleBlock(nnx.Module):
     """Image and text with weights of their own, attending to each other."""
+
+    MODULATIONS = ("img_mod", "txt_mod")
 
     def __init__(self, config: TransformerConfig, rngs: nnx.Rngs, dtypes: Dtypes) -> None:
         D = config.hidden_dim
@@ -259,6 +265,8 @@ class JointAttention(nnx.Module):
 
 class SingleBlock(nnx.Module):
     """Attention and MLP side by side on text and image tokens together."""
+
+    MODULATIONS = ("modulation",)
 
     def __init__(self, config: TransformerConfig, rngs: nnx.Rngs, dtypes: Dtypes) -> None:
         D, M, K = config.hidden_dim, config.mlp_dim, config.head_dim

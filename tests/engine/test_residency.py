@@ -8,14 +8,16 @@ from typing import Any
 import jax
 import numpy as np
 import pytest
+from flax import nnx
 
 from flux_engine import FluxModelLoader, run_diffuse_generation
 from flux_engine.models.apart import Apart, is_apart
+from flux_engine.models.layers import Linear, scan_blocks, stack_blocks
 from flux_engine.residency import Residency
 from flux_engine.weights import placing
 from flux_engine.weights.checkpoint import named_leaves
 from flux_engine.weights.names import LeafPath
-from flux_engine.weights.placing import HOST
+from flux_engine.weights.placing import HOST, on_device
 from tests.engine.conftest import live_bytes
 
 pytestmark = pytest.mark.usefixtures("compiled_alike")
@@ -94,6 +96,26 @@ def test_blocks_that_are_arrays_of_their_own_paint_the_same_picture(
     assert sum(map(is_apart, named_leaves(loader.load("transformer")[1]).values())) == sum(
         map(is_apart, leaves.values())
     )
+
+
+@pytest.mark.parametrize(("idle", "coming"), [((), 2), (("bias",), 1)])
+def test_a_blocks_weights_come_while_the_block_before_is_computed(idle: tuple[str, ...], coming: int) -> None:
+    graphdef, there = nnx.split(stack_blocks(lambda rngs: Linear(4, 4, rngs=rngs), 5, nnx.Rngs(0)))
+    waiting = jax.device_put(there, on_device(jax.devices()[0])((), ()).with_memory_kind(HOST))
+    x = jax.random.normal(jax.random.key(0), (3, 4))
+
+    def folded(state: nnx.State, x: jax.Array) -> jax.Array:
+        step = (lambda block, x: x @ block.kernel[...]) if idle else (lambda block, x: block(x))
+        result: jax.Array = scan_blocks(nnx.merge(graphdef, state), step, x, idle=idle)
+        return result
+
+    assert np.array_equal(jax.jit(folded)(waiting, x), jax.jit(folded)(there, x))
+    (loop,) = (eqn for eqn in jax.make_jaxpr(folded)(waiting, x).eqns if eqn.primitive.name == "scan")
+    body = loop.params["jaxpr"].jaxpr
+    fetched = [eqn.outvars[0] for eqn in body.eqns if eqn.primitive.name == "device_put"]
+    assert len(fetched) == coming
+    assert {id(each) for each in fetched} <= {id(each) for each in body.outvars}  # and nothing else asks for them:
+    assert not {id(each) for each in fetched} & {id(each) for eqn in body.eqns for each in eqn.invars}
 
 
 def test_a_stack_apart_looks_like_an_array() -> None:
