@@ -40,14 +40,23 @@ def random_network(
         if path[-1] not in ("kernel", "embedding"):
             leaves[path] = jax.device_put(jnp.full(shape, path[-1] == "scale", dtype), place)
         elif not is_stacked(component, path):
-            leaves[path] = jax.device_put(_made(keys[path], shape, dtype, form), place)
+            leaves[path] = _placed(path, _made(keys[path], shape, dtype, form), placement)
         elif lies_apart(component, path, place):
             blocks = [_made(key, shape[1:], dtype, form) for key in jax.random.split(keys[path], shape[0])]
             leaves[path] = _apart(jax.device_put(blocks, block_place(place)))
         else:
-            leaves[path] = jax.device_put(_stack(jax.random.split(keys[path], shape[0]), shape[1:], dtype, form), place)
+            stack = _stack(jax.random.split(keys[path], shape[0]), shape[1:], dtype, form)
+            leaves[path] = _placed(path, stack, placement)
         jax.block_until_ready(leaves[path])
     return graphdef, jax.tree.unflatten(jax.tree.structure(plain), [leaves[path] for path in shapes])
+
+
+def _placed(path: LeafPath, leaf: Any, placement: Placement) -> Any:
+    """Put where it belongs; of a kernel in few bits, both of its parts."""
+    if not isinstance(leaf, QuantisedKernel):
+        return jax.device_put(leaf, placement(path, leaf.shape))
+    values, scale = (_placed((*path, part), getattr(leaf, part), placement) for part in ("values", "scale"))
+    return replace(leaf, values=values, scale=scale)
 
 
 def _apart(blocks: Sequence[Any]) -> Any:

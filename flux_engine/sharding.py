@@ -72,13 +72,16 @@ def weight_sharding(
 
 
 def _axes(component: Component, path: LeafPath, ndim: int) -> tuple[str | None, ...]:
-    module, leaf = path[-2] if len(path) > 1 else "", path[-1]
+    *modules, leaf = path
+    in_few_bits = modules[-1:] == ["kernel"]  # its values [out, in], and scales [out] or [out, in / group]
+    module = next(reversed(modules[:-1] if in_few_bits else modules), "")
     how = next((how for pattern, how in RULES[component] if re.fullmatch(pattern, module)), WHOLE)
-    if how == BY_OUTPUTS and leaf in ("kernel", "bias"):
-        return (*[None] * (ndim - 1), "tensor")
-    if how == BY_INPUTS and leaf in ("kernel", "embedding"):
-        return ("tensor", *[None] * (ndim - 1))
-    return (None,) * ndim
+    axes: list[str | None] = [None] * ndim
+    if how == BY_OUTPUTS and (in_few_bits or leaf in ("kernel", "bias")):
+        axes[0 if in_few_bits else -1] = "tensor"
+    if how == BY_INPUTS and (ndim == 2 if in_few_bits else leaf in ("kernel", "embedding")):
+        axes[-1 if in_few_bits else 0] = "tensor"
+    return tuple(axes)
 
 
 def latents_sharding(mesh: Mesh | AbstractMesh, batch_size: int, rows: int) -> NamedSharding:

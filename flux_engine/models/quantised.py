@@ -16,6 +16,8 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 import numpy as np
+from jax.sharding import NamedSharding
+from jax.sharding import PartitionSpec as P
 
 from flux_engine.models.apart import is_apart
 from flux_engine.models.terms import along_last
@@ -58,8 +60,12 @@ class QuantisedKernel:
 
     @property
     def sharding(self) -> jax.sharding.Sharding:
-        """Where it lies."""
-        return self.values.sharding
+        """Where the kernel would lie that this stands for."""
+        place: jax.sharding.Sharding = self.values.sharding
+        if not isinstance(place, NamedSharding):
+            return place
+        spec = [*place.spec, *[None] * (len(self.values.shape) - len(place.spec))]
+        return place.update(spec=P(*spec[:-2], spec[-1], spec[-2]))
 
     def __len__(self) -> int:
         return len(self.values)

@@ -51,7 +51,11 @@ def fill(
     """
     component = stored.component
     places = {path: placement(path, leaf.shape) for path, leaf in kept.items()}
-    forms = {path: form for path in shapes if (form := form_in_memory(component, path, weights)) is not None}
+    forms = {
+        path: (form, block_place(placement(path, shapes[path])).with_memory_kind(DEVICE))
+        for path in shapes
+        if (form := form_in_memory(component, path, weights)) is not None
+    }
     single = [path for path in shapes if not is_stacked(component, path)]
     stacks = [[path for path in shapes if path[0] == stack] for stack in STACKS[component]]
     targets = [_targets(component, stack, kept, places) for stack in STACKS[component]]
@@ -71,7 +75,7 @@ def fill(
         for paths, of_stack in zip(stacks, targets, strict=True):
             blocks = shapes[paths[0]][0]
             for block in range(blocks):
-                parts = _in_their_forms({path: next(read) for path in paths}, forms, places, dtype)
+                parts = _in_their_forms({path: next(read) for path in paths}, forms, dtype)
                 for target in of_stack:
                     target.take(block, parts)
                 del parts
@@ -161,8 +165,7 @@ def _exact(leaf: StoredLeaf) -> np.dtype:
 
 def _in_their_forms(
     parts: Mapping[LeafPath, np.ndarray],
-    forms: Mapping[LeafPath, Form],
-    places: Places,
+    forms: Mapping[LeafPath, tuple[Form, Sharding]],
     dtype: jnp.dtype,
 ) -> dict[LeafPath, np.ndarray | jax.Array]:
     """One block's leaves as they are kept: of kernels in few bits the values and the scale, made on their device."""
@@ -171,8 +174,8 @@ def _in_their_forms(
         if path not in forms:
             made[path] = part
             continue
-        home = block_place(places[(*path, "values")]).with_memory_kind(DEVICE)
-        kernel = _quantised(put(part, home), forms[path], dtype)
+        form, home = forms[path]
+        kernel = _quantised(put(part, home), form, dtype)
         made |= {(*path, "values"): kernel.values, (*path, "scale"): kernel.scale}
     return made
 

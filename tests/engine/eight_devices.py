@@ -17,7 +17,7 @@ from flux_engine import FluxModelLoader, planning, run_diffuse_generation
 from flux_engine.errors import RequestError
 from flux_engine.programs import Picture
 from flux_engine.request import LoraUse
-from flux_engine.where import MeshSizes, parse_mesh
+from flux_engine.where import parse_mesh
 
 SIZE = {"height": 64, "width": 48}
 BATCH = 2
@@ -26,8 +26,11 @@ BATCH = 2
 def main(checkpoint: Path, lora: str, shares: list[str], pictures: list[str]) -> None:
     jax.config.update("jax_disable_most_optimizations", True)  # they cost more than they save in one run
 
-    def loader(mesh: MeshSizes | None) -> FluxModelLoader:
-        made = FluxModelLoader(checkpoint_dir=checkpoint, dtype="float32", mesh=mesh)
+    def loader(way: str) -> FluxModelLoader:
+        mesh, _, weights = way.partition("+")
+        sizes = parse_mesh(mesh) if mesh else None
+        kind: Any = weights or "full"
+        made = FluxModelLoader(checkpoint_dir=checkpoint, dtype="float32", mesh=sizes, weights=kind)
         made.set_loras([LoraUse(file=lora)])
         return made
 
@@ -38,22 +41,25 @@ def main(checkpoint: Path, lora: str, shares: list[str], pictures: list[str]) ->
         )
         return latents, made.decode_latents(latents)
 
-    alone = loader(None)
-    results = [np.asarray(result) for result in paint(alone)]
-    found: dict[str, Any] = {"alone": bytes_of(alone)}
-    for text in shares:
-        found[text] = {"bytes": bytes_of(loader(parse_mesh(text)))}
-    for text in pictures:
-        made = loader(parse_mesh(text))
+    found: dict[str, Any] = {}
+    results: dict[str, list[np.ndarray]] = {}
+    for weights in sorted({way.partition("+")[2] for way in shares}):
+        alone = loader(f"+{weights}")
+        results[weights] = [np.asarray(result) for result in paint(alone)]
+        found[f"+{weights}"] = {"bytes": bytes_of(alone)}
+    for way in shares:
+        found[way] = {"bytes": bytes_of(loader(way))}
+    for way in pictures:
+        made = loader(way)
         together = paint(made)
-        found[text] |= {
+        found[way] |= {
             "differences": [
                 float(np.abs(np.asarray(one) - other).max() / np.abs(other).max())
-                for one, other in zip(together, results, strict=True)
+                for one, other in zip(together, results[way.partition("+")[2]], strict=True)
             ],
             "latents": together[0].addressable_shards[0].data.nbytes / together[0].nbytes,
             "pictures": together[1].addressable_shards[0].data.nbytes / together[1].nbytes,
-            "planned": planned(made),
+            "planned": planned(made, way.partition("+")[2] or "full"),
             "refused": refused(made),
         }
     print(json.dumps(found))
@@ -70,9 +76,10 @@ def bytes_of(made: FluxModelLoader) -> int:
     return max(held.values())
 
 
-def planned(made: FluxModelLoader) -> int:
+def planned(made: FluxModelLoader, weights: Any) -> int:
     """What the plan says that each device holds of the transformer."""
-    picture = Picture(dtype=made.dtype, batch_size=BATCH, text_tokens=made.t5_tokenizer.max_length, **SIZE)
+    text_tokens = made.t5_tokenizer.max_length
+    picture = Picture(dtype=made.dtype, batch_size=BATCH, text_tokens=text_tokens, weights=weights, **SIZE)
     plan = planning.plan(made.configs, picture, places=made.places, free=planning.Memory(device=None, host=0))
     return plan.stages[1].networks["transformer"]
 

@@ -14,14 +14,22 @@ import pytest
 
 from flux_engine.configs import Component
 from flux_engine.errors import RequestError
+from flux_engine.models.quantised import QuantisedKernel
 from flux_engine.sharding import Places, latents_sharding, make_mesh, weight_sharding
 from flux_engine.weights.lora_apply import beside
 from flux_engine.where import MeshSizes
 from tests.engine.test_loras import STYLE, write
 
 PROGRAM = Path(__file__).with_name("eight_devices.py")
-SHARES = {"data=2": 1.0, "tensor=2": 1 / 2, "sequence=2": 1.0, "data=2,sequence=2,tensor=2": 1 / 2}
-PICTURES = {"sequence=2": (1 / 2, 1.0), "data=2,sequence=2,tensor=2": (1 / 4, 1 / 2)}
+# A mesh, and behind a plus the kind of weights.
+SHARES = {
+    "data=2": 1.0,
+    "tensor=2": 1 / 2,
+    "sequence=2": 1.0,
+    "data=2,sequence=2,tensor=2": 1 / 2,
+    "tensor=2+int4": 1 / 2,
+}
+PICTURES = {"sequence=2": (1 / 2, 1.0), "data=2,sequence=2,tensor=2": (1 / 4, 1 / 2), "tensor=2+int4": (1.0, 1.0)}
 
 
 @pytest.fixture(scope="module")
@@ -39,8 +47,9 @@ def test_many_devices_paint_what_one_paints(found: dict[str, Any], mesh: str) ->
 
 @pytest.mark.parametrize("mesh", SHARES)
 def test_each_device_holds_its_share_of_weights_and_loras(found: dict[str, Any], mesh: str) -> None:
-    share = found[mesh]["bytes"] / found["alone"]
-    assert SHARES[mesh] <= share < SHARES[mesh] + 0.05  # what stays whole is small
+    share = SHARES[mesh] * found[f"+{mesh.partition('+')[2]}"]["bytes"]
+    small = found["+"]["bytes"] / 20
+    assert share <= found[mesh]["bytes"] < share + small  # what stays whole is small, and in full in every kind
 
 
 @pytest.mark.parametrize("mesh", PICTURES)
@@ -97,6 +106,14 @@ def test_what_a_lora_adds_lies_as_its_kernel_does(
     assert tuple(beside(kernel, sides, shape).spec) == expected
 
 
+def test_a_kernel_in_few_bits_lies_as_the_one_that_it_stands_for() -> None:
+    path, mesh = ("single_blocks", "linear1", "kernel", "values"), mesh_of(tensor=4)
+    place = weight_sharding(mesh, "transformer", path, (2, 192, 64))
+    values = jax.ShapeDtypeStruct((2, 192, 64), np.int8, sharding=place)
+    kernel = QuantisedKernel(values, jax.ShapeDtypeStruct((2, 192), np.float32), "int8")
+    assert kernel.sharding == weight_sharding(mesh, "transformer", path[:-1], kernel.shape)
+
+
 def mesh_of(**sizes: int) -> jax.sharding.AbstractMesh:
     """A mesh of devices that are not there."""
     axes = {"data": 1, "sequence": 1, "tensor": 1, **sizes}
@@ -111,6 +128,12 @@ def mesh_of(**sizes: int) -> jax.sharding.AbstractMesh:
         ("transformer", "double_blocks.attn.txt_proj.kernel", (19, 3072, 3072), (None, "tensor", None)),
         ("transformer", "double_blocks.attn.txt_proj.bias", (19, 3072), (None, None)),
         ("transformer", "single_blocks.linear2.kernel", (38, 15360, 3072), (None, "tensor", None)),
+        ("transformer", "double_blocks.attn.img_qkv.kernel.values", (19, 9216, 3072), (None, "tensor", None)),
+        ("transformer", "double_blocks.attn.img_qkv.kernel.scale", (19, 9216), (None, "tensor")),
+        ("transformer", "single_blocks.linear1.kernel.scale", (38, 21504, 48), (None, "tensor", None)),
+        ("transformer", "single_blocks.linear2.kernel.values", (38, 3072, 7680), (None, None, "tensor")),
+        ("transformer", "single_blocks.linear2.kernel.scale", (38, 3072, 240), (None, None, "tensor")),
+        ("transformer", "single_blocks.linear2.kernel.scale", (38, 3072), (None, None)),
         ("transformer", "single_blocks.modulation.kernel", (38, 3072, 9216), (None, None, "tensor")),
         ("transformer", "single_blocks.query_norm.scale", (38, 128), (None, None)),
         ("transformer", "time_in.out_layer.kernel", (3072, 3072), ("tensor", None)),
