@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import gc
+import logging
 import os
 import select
 import signal
@@ -46,6 +47,8 @@ from flux_tui.widgets.key_order import KeysInOrder
 from flux_tui.widgets.prompt_keys import ENTER_MAKES_NEWLINE
 from flux_tui.widgets.stage import Stage
 from flux_tui.worker import JobCancelled, JobFailed, JobSaved, JobUnsaved, News, Worker, default_engine
+
+log = logging.getLogger(__name__)
 
 END_SIGNALS = tuple(getattr(signal, name) for name in ("SIGINT", "SIGTERM", "SIGHUP") if hasattr(signal, name))
 HANG_UP = 129  # as a shell says of one that SIGHUP ended
@@ -302,6 +305,13 @@ class FluxApp(KeysInOrder, inherit_bindings=False):
         self._is_unpainted = True  # if this comes in a batch: for another size or screen, Textual renders and drops it
 
     # Ending
+
+    def _handle_exception(self, error: Exception) -> None:
+        """What goes wrong once the app was told to end is for the log: widgets half mounted miss their parts."""
+        if self.return_code is None:
+            super()._handle_exception(error)
+        else:
+            log.error("while the app ended", exc_info=error)
 
     async def action_quit(self) -> None:
         """End the program; ask first when pictures would be lost."""

@@ -135,7 +135,7 @@ class Finder:
             (key, pane if (pane := screen.pane(name)).display else screen.tabs.tabs[name])
             for key, name in PANE_LETTERS.items()
         ]
-        fields = [(key, row.control) for key, row in zip(FIELD_LETTERS, screen.form.rows.values(), strict=False)]
+        fields = zip(FIELD_LETTERS, screen.form.controls, strict=False)
         shown = [(key, widget) for key, widget in [*panes, *fields] if widget.is_on_screen]
         screen.app.push_screen(JumpScreen(shown), self._jumped)
 
@@ -146,4 +146,4 @@ class Finder:
             if name == target.removeprefix("tab-"):
                 self._screen.go_to(name)
         if target in self._screen.form.rows:
-            self._screen.form.rows[target].control.focus()
+            self._screen.form.focus_field(target)

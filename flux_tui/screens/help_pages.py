@@ -44,7 +44,7 @@ def key_sections(keys: Mapping[str, str]) -> Iterator[Section]:
 def _focus_sections(screen: MainScreen, keys: Mapping[str, str]) -> Iterator[Section]:
     """What the focused field is for, or which keys the focused pane has."""
     for row in screen.form.rows.values():
-        if row.control.has_focus:
+        if row.has_focus_within:
             takes = f"{taken_in_form(row.field, screen.form.model)}."
             yield row.field.label, [("What it does", row.field.help), ("What it takes", takes)]
     for section in key_sections(keys):

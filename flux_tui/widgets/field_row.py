@@ -45,8 +45,6 @@ class FieldRow(Vertical):
     }
     """
 
-    control: Input | Select[str]
-
     def __init__(self, field: Field, text: str, signs: Glyphs) -> None:
         super().__init__()
         self.field = field
@@ -54,12 +52,13 @@ class FieldRow(Vertical):
         self._signs = signs
         self._label = Label(field.label)
         self._fault = Label("", classes="fault", markup=False)
+        self._control: Input | Select[str] | None = None  # until the row is mounted
 
     def compose(self) -> ComposeResult:
-        self.control = _control(self.field, self._text, self._signs)  # not in __init__: an Input wants a running app
+        self._control = _control(self.field, self._text, self._signs)
         with Horizontal():
             yield self._label
-            yield self.control
+            yield self._control
         yield self._fault
 
     def on_mount(self) -> None:
@@ -68,9 +67,22 @@ class FieldRow(Vertical):
                 shown.update(sign)
 
     @property
+    def control(self) -> Input | Select[str]:
+        """What the value is typed into, or chosen from; only of a row that is mounted."""
+        assert self._control is not None
+        return self._control
+
+    @property
     def text(self) -> str:
         """What stands in the control."""
-        return str(self.control.value or "")
+        return self._text if self._control is None else str(self._control.value or "")
+
+    def put(self, text: str) -> None:
+        """Have this stand in the control."""
+        if self._control is None:
+            self._text = text
+        else:
+            self._control.value = text
 
     @property
     def fault(self) -> str:

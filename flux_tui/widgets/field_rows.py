@@ -10,7 +10,6 @@ from dataclasses import dataclass
 from typing import ClassVar
 
 from textual import events
-from textual.app import ComposeResult
 from textual.binding import Binding
 from textual.containers import VerticalScroll
 from textual.message import Message
@@ -25,6 +24,9 @@ from flux_tui.widgets.field_row import FieldRow
 
 class FieldRows(VerticalScroll, can_focus=False):
     """Abstract: a row for each of `FORM_FIELDS`, in a frame that scrolls. What a change means, a subclass says.
+
+    Rows are mounted once the first screen is painted, which comes a third sooner without them: at 80x24 they are not on
+    it. Until then they have texts, and nothing that could have the focus.
 
     Args:
         texts: what stands in every field at first, by its name.
@@ -69,26 +71,45 @@ class FieldRows(VerticalScroll, can_focus=False):
         self.border_title = "Settings"
         self.rows = {field.name: FieldRow(field, texts[field.name], signs) for field in FORM_FIELDS}
         self._last = SIZE.name
+        self._is_complete = False  # whether rows are mounted
+        self._is_focus_due = False  # once they are
         self._past = SettingsPast({name: texts[name] for name in self.rows if name != SIZE.name})
 
-    def compose(self) -> ComposeResult:
-        yield from self.rows.values()
+    def on_mount(self) -> None:
+        self.call_after_refresh(self._mount_rows)
+
+    async def _mount_rows(self) -> None:
+        await self.mount_all(self.rows.values())
+        self._is_complete = True
+        self._completed()
+        if self._is_focus_due:
+            self.focus_field()
+
+    def _completed(self) -> None:
+        """What a subclass has to do with controls."""
 
     @property
     def texts(self) -> dict[str, str]:
         """What stands in every field, by its name; the size is that of width and height."""
         return {name: row.text for name, row in self.rows.items() if name != SIZE.name}
 
+    @property
+    def controls(self) -> list[Input | Select[str]]:
+        """Of all rows, once they are mounted."""
+        return [row.control for row in self.rows.values()] if self._is_complete else []
+
     def focus_field(self, name: str | None = None) -> None:
         """Focus a field, or the one that had the focus last, at first the topmost."""
         self._last = name or self._last
-        self.rows[self._last].control.focus()
+        self._is_focus_due = not self._is_complete
+        if self._is_complete:
+            self.rows[self._last].control.focus()
 
     def show(self, texts: Mapping[str, str]) -> None:
         """Put texts into fields, by their names, and tell nobody."""
         with self.prevent(Input.Changed, Select.Changed):
             for name, text in texts.items():
-                self.rows[name].control.value = text
+                self.rows[name].put(text)
 
     def say(self, faults: Mapping[str, str]) -> None:
         """Say below each field what is wrong with it, and nothing below those that `faults` does not name."""
@@ -96,7 +117,7 @@ class FieldRows(VerticalScroll, can_focus=False):
             fault = faults.get(name, "")
             if fault != row.fault:
                 row.say(fault)
-                if row.control.has_focus:
+                if row.has_focus_within:
                     self.post_message(self.Focused(row.field, fault))
 
     def mark(self, changed: Mapping[str, str]) -> None:

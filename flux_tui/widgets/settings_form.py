@@ -61,7 +61,7 @@ class SettingsForm(FieldRows):
         self._model_fault = ""
         self._painted: dict[str, str] | None = None  # the texts of the last picture
 
-    def on_mount(self) -> None:
+    def _completed(self) -> None:
         self._show_presets()
 
     # What the form says
@@ -249,6 +249,8 @@ class SettingsForm(FieldRows):
         return model_of(self.rows["checkpoint_dir"].text)
 
     def _show_presets(self) -> None:
+        if not self._is_complete:
+            return
         size = "x".join(self.rows[name].text.strip() for name in SIDES)
         choices = size_choices(self._model)
         control = cast("Select[str]", self.rows[SIZE.name].control)

@@ -304,7 +304,8 @@ async def test_what_was_left_wrong_is_marked_at_the_start() -> None:
         def compose(self) -> ComposeResult:
             yield form
 
-    async with FormApp().run_test():
+    async with FormApp().run_test() as pilot:
+        await pilot.pause()
         assert form.rows["num_steps"].fault == "Needs a whole number."
 
 
