@@ -33,7 +33,7 @@ def main() -> int:
     CLEAR_REFS.write_text("5")  # the peak starts anew, from what is in memory now
     print(json.dumps("ready"), flush=True)
     for word in sys.stdin:
-        answer = _seconds(step) if word.strip() == "step" else _peak_bytes()
+        answer = _seconds(step) if word.strip() == "step" else peak_bytes()
         print(json.dumps(answer), flush=True)
     return 0
 
@@ -110,7 +110,8 @@ def _seconds(step: Step) -> float:
     return time.perf_counter() - started_s
 
 
-def _peak_bytes() -> int:
+def peak_bytes() -> int:
+    """The most bytes of memory that this process had, since it began or its peak was forgotten."""
     (line,) = (line for line in STATUS.read_text().splitlines() if line.startswith("VmHWM"))
     return int(line.split()[1]) * 1024
 

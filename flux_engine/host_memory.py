@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 from pathlib import Path
 
+STATM = Path("/proc/self/statm")
 DEVICE_SHARE = "0.92"  # of a GPU's memory; by itself JAX takes 0.75, and FLUX.1-dev would not fit 24 GB
 MEMINFO = Path("/proc/meminfo")
 
@@ -23,3 +24,11 @@ def memory_bytes(meminfo: Path = MEMINFO) -> tuple[int | None, int | None]:
     except (OSError, KeyError, ValueError):
         return None, None
     return total - free, total
+
+
+def process_bytes(statm: Path = STATM) -> int | None:
+    """What this process has in memory, by Linux's own file, or None."""
+    try:
+        return int(statm.read_text().split()[1]) * os.sysconf("SC_PAGE_SIZE")
+    except (OSError, ValueError, IndexError):
+        return None

@@ -67,7 +67,7 @@ def plan(
         )
         free = planning.free_memory(places)
         if budget_bytes is not None:
-            free = replace(free, device=budget_bytes)
+            free = replace(free, device=budget_bytes, program=0)
         found = planning.plan(configs, picture, places=places, free=free)
         Stdout().write(*(line.encode() for line in (_json_lines if as_json else _table)(model, found)))
         return DONE if found.fits_all else FAILED
@@ -108,7 +108,8 @@ def _json_lines(model: str, found: Plan) -> Iterator[str]:
     }
     for stage in found.stages:
         line = {"event": "planned", **what, "stage": stage.name, "networks": dict(stage.networks)}
-        yield json.dumps(line | {"working_bytes": stage.working_bytes, "peak_bytes": stage.peak_bytes})
+        sizes = {"working_bytes": stage.working_bytes, "program_bytes": found.free.program}
+        yield json.dumps(line | sizes | {"peak_bytes": found.peak_bytes(stage)})
 
 
 def _table(model: str, found: Plan) -> Iterator[str]:
@@ -121,9 +122,11 @@ def _table(model: str, found: Plan) -> Iterator[str]:
     networks = {name: size for stage in found.stages for name, size in stage.networks.items()}
     yield f"  {'':<9} {'weights':>9} {'working':>9} {'peak':>9}"
     for stage in found.stages:
-        columns = (sum(stage.networks.values()), stage.working_bytes, stage.peak_bytes)
+        columns = (sum(stage.networks.values()), stage.working_bytes, found.peak_bytes(stage))
         fits = "" if found.fits(stage) else "  does not fit"
         yield f"  {stage.name:<9} {' '.join(f'{_bytes(size):>9}' for size in columns)}{fits}"
+    if found.free.program:
+        yield f"  peaks are with the program itself: {_bytes(found.free.program)}"
     yield f"  on {'each' if found.places.sizes else 'the'} device: {_listed(networks)}"
     if found.waiting:
         yield f"  streamed from the host's memory: {_listed(found.waiting)}"

@@ -17,7 +17,7 @@ import jax.numpy as jnp
 
 from flux_engine.configs import Component, TransformerConfig, VAEConfig
 from flux_engine.errors import NotEnoughMemory
-from flux_engine.host_memory import memory_bytes
+from flux_engine.host_memory import memory_bytes, process_bytes
 from flux_engine.programs import Configs, Picture, abstract, programs
 from flux_engine.request import WeightKind
 from flux_engine.residency import ENCODERS, Residency
@@ -27,6 +27,11 @@ from flux_engine.weights.placing import HOST, part_bytes
 STAGES = ("prompt", "steps", "decoding")
 SLACK = 1.05  # a margin: on an H100 17.09 GiB were planned for the steps, and 17.03 taken
 ROOMY = 20  # times weights and the widest activations: at least four times what programs take, in a test
+# What a process on a CPU takes beside weights and what XLA counts. For its first picture: libraries, compiled code, and
+# memory that is not given back; in every program: what its kernels pack their operands into. These figures bring the
+# plans of `benchmarks.planned_memory` to what was measured.
+FIRST_PICTURE_BYTES = 250_000_000
+PACKED = 0.4  # of what XLA counts
 # From the fastest to the smallest. On the host, text encoders cost a new prompt 0.2 s on an H100, modulations a run
 # 0.1 s, and blocks each step 0.4 s; what is on the disk costs a new prompt as long as it takes to read.
 RESIDENCIES = (
@@ -67,10 +72,12 @@ class Memory:
     Attributes:
         device: of the device's own memory.
         host: of the machine's; 0 where the device has no other.
+        program: of the device's, what the program itself takes of it; 0 where it is the machine's that it takes.
     """
 
     device: int | None
     host: int | None
+    program: int = 0
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -93,9 +100,14 @@ class Plan:
     waiting: Mapping[Component, int]
     free: Memory
 
+    def peak_bytes(self, stage: Stage) -> int:
+        """What a stage takes of the device; of a CPU, with the program itself and what XLA does not count."""
+        beside = self.free.program and self.free.program + int(PACKED * stage.working_bytes)
+        return stage.peak_bytes + beside
+
     def fits(self, stage: Stage) -> bool:
-        """Whether a stage takes no more of the device than is free."""
-        return self.free.device is None or stage.peak_bytes * SLACK <= self.free.device
+        """Whether that is no more than is free."""
+        return self.free.device is None or self.peak_bytes(stage) * SLACK <= self.free.device
 
     @property
     def fits_all(self) -> bool:
@@ -173,7 +185,7 @@ def check(found: Plan, configs: Configs, places: Places) -> None:
     picture = found.picture
     free = found.free.device or 0
     raise NotEnoughMemory(
-        f"{_named(picture)} needs {stage.peak_bytes * SLACK / 1e9:.1f} GB of {places} in the stage "
+        f"{_named(picture)} needs {found.peak_bytes(stage) * SLACK / 1e9:.1f} GB of {places} in the stage "
         f"'{stage.name}'; {free / 1e9:.1f} GB are free.",
         hint=next(
             (
@@ -259,11 +271,18 @@ def _bytes(config: Any, dtype: jnp.dtype, weights: WeightKind, residency: Reside
 
 
 def free_memory(places: Places, held: int = 0) -> Memory:
-    """What may be used, of each device if there are several, and `held` bytes included, which are to be used again."""
+    """What may be used, of each device if there are several, and `held` bytes included, which are to be used again.
+
+    Where the device's memory is the machine's, what the program itself has already is included, too.
+    """
     used, total = memory_bytes()
     machine = None if used is None or total is None else total - used
     stats = [device.memory_stats() or {} for device in places.devices]
     if all("bytes_limit" in each for each in stats):
         left = min(each["bytes_limit"] - each.get("bytes_in_use", 0) for each in stats)
         return Memory(device=left + held, host=machine)
-    return Memory(device=None if machine is None else machine // len(stats) + held, host=0)
+    has = process_bytes()
+    if machine is None or has is None:
+        return Memory(device=None, host=0)
+    program = max(has // len(stats) - held, 0)
+    return Memory(device=machine // len(stats) + held + program, host=0, program=program + FIRST_PICTURE_BYTES)

@@ -135,7 +135,24 @@ def test_the_engine_refuses_before_anything_is_read(monkeypatch: pytest.MonkeyPa
     assert [getattr(event, "detail", event) for event in heard] == ["model", "memory plan"]
 
 
-def test_a_cpu_has_what_the_machine_has_left() -> None:
+def test_a_cpu_has_what_the_machine_has_left_and_the_program_takes_some_of_it(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(planning, "memory_bytes", lambda: (10 * 10**9, 16 * 10**9))
+    monkeypatch.setattr(planning, "process_bytes", lambda: 2 * 10**9)
+    first = planning.FIRST_PICTURE_BYTES
+    assert free_memory(CPU) == Memory(device=8 * 10**9, host=0, program=2 * 10**9 + first)
+    assert free_memory(CPU, held=10**9) == Memory(device=8 * 10**9, host=0, program=10**9 + first)
+    monkeypatch.undo()
     free = free_memory(CPU)
-    assert free.device is not None and 1e8 < free.device < 1e14
-    assert free.host == 0
+    assert free.device is not None and 1e8 < free.program < free.device < 1e14
+
+
+def test_a_programs_own_memory_counts_in_every_stage() -> None:
+    found = planned()
+    stage = max(found.stages, key=lambda stage: stage.peak_bytes)
+    alone = Memory(device=int(stage.peak_bytes * planning.SLACK) + 1, host=0)
+    assert replace(found, free=alone).fits(stage)
+    beside = replace(alone, program=1000)
+    assert not replace(found, free=beside).fits(stage)
+    peak = replace(found, free=beside).peak_bytes(stage)
+    assert peak == stage.peak_bytes + 1000 + int(planning.PACKED * stage.working_bytes)
+    assert replace(found, free=replace(beside, device=int(peak * planning.SLACK) + 1)).fits(stage)
