@@ -15,6 +15,7 @@ from typing import Any, TypeVar
 import jax
 import jax.numpy as jnp
 import numpy as np
+from einops import rearrange
 from flax import nnx
 
 from flux_engine.models.apart import is_apart
@@ -23,6 +24,7 @@ from flux_engine.models.terms import along_last
 
 Block = TypeVar("Block", bound=nnx.Module)
 ROWS = 8
+MANY_TOKENS, SOME_TOKENS = 2048, 640
 
 
 def stack_blocks(make: Callable[[nnx.Rngs], Block], count: int, rngs: nnx.Rngs) -> Block:
@@ -158,6 +160,31 @@ def map_rows(function: Callable[..., jax.Array], *arrays: jax.Array) -> jax.Arra
 
     results = jax.lax.map(lambda some: function(*some), tuple(map(chunked, arrays)))
     return results.reshape(chunks * ROWS, *results.shape[2:])[:rows]
+
+
+def by_tokens(function: Callable[..., Any], *arrays: jax.Array) -> Any:
+    """A tree of arrays [B, S, ...], what `function` makes of such, in which no token knows of another.
+
+    On a CPU it takes some of many tokens at a time, so that what it has in between is never there for all of them. At
+    4,352 tokens a step is 5 to 7 % faster for it with JAX 0.12, and up to 5 % slower with 0.10, where it is 8 % slower at
+    1,280 tokens.
+    """
+    S = arrays[0].shape[1]
+    mesh = jax.typeof(arrays[0]).sharding.mesh
+    if jax.default_backend() != "cpu" or mesh.size > 1 or S <= MANY_TOKENS:
+        return function(*arrays)
+    least = -(-S // SOME_TOKENS)
+    chunks = next((count for count in range(least, 2 * least) if S % count == 0), least)
+    size = -(-S // chunks)
+
+    def chunked(array: jax.Array) -> jax.Array:
+        padded = jnp.pad(array, [(0, 0), (0, chunks * size - S), *[(0, 0)] * (array.ndim - 2)])
+        return rearrange(padded, "B (chunks size) ... -> chunks B size ...", chunks=chunks)
+
+    def whole(array: jax.Array) -> jax.Array:
+        return rearrange(array, "chunks B size ... -> B (chunks size) ...")[:, :S]
+
+    return jax.tree.map(whole, jax.lax.map(lambda some: function(*some), tuple(map(chunked, arrays))))
 
 
 def layer_norm(x: jax.Array, eps: float = 1e-6) -> jax.Array:

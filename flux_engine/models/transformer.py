@@ -16,7 +16,16 @@ from flax import nnx
 
 from flux_engine.configs import TransformerConfig
 from flux_engine.models.attention import attend
-from flux_engine.models.layers import Linear, RMSNorm, layer_norm, map_blocks, map_rows, scan_blocks, stack_blocks
+from flux_engine.models.layers import (
+    Linear,
+    RMSNorm,
+    by_tokens,
+    layer_norm,
+    map_blocks,
+    map_rows,
+    scan_blocks,
+    stack_blocks,
+)
 from flux_engine.models.step_cache import StepCache, others
 
 Dtypes = dict[str, jnp.dtype]
@@ -233,7 +242,7 @@ class DoubleBlock(nnx.Module):
             modulate(img, img_shift1, img_scale1), modulate(txt, txt_shift1, txt_scale1), rope
         )
         img = img + img_gate1 * img_attn
-        img = img + img_gate2 * self.img_mlp(modulate(img, img_shift2, img_scale2))
+        img = by_tokens(lambda img: img + img_gate2 * self.img_mlp(modulate(img, img_shift2, img_scale2)), img)
         txt = txt + txt_gate1 * txt_attn
         txt = txt + txt_gate2 * self.txt_mlp(modulate(txt, txt_shift2, txt_scale2))
         return img, txt
@@ -280,10 +289,19 @@ class SingleBlock(nnx.Module):
     def __call__(self, x: jax.Array, by: jax.Array, rope: Rope, start: int = 0) -> jax.Array:
         """The tokens from `start` on, [B, S - start, D]; all are attended to."""
         shift, scale, gate = split_parts(by, 3)
-        qkv, mlp = jnp.split(self.linear1(modulate(x, shift, scale)), [3 * x.shape[-1]], axis=-1)
+
+        def first(x: jax.Array) -> Streams:
+            qkv, mlp = jnp.split(self.linear1(modulate(x, shift, scale)), [3 * x.shape[-1]], axis=-1)
+            return qkv, mlp
+
+        def second(x: jax.Array, attended: jax.Array, mlp: jax.Array) -> jax.Array:
+            return x + gate * self.linear2(jnp.concatenate([attended, nnx.gelu(mlp)], axis=-1))
+
+        qkv, mlp = by_tokens(first, x)
         q, k, v = split_heads(qkv, self.num_heads)
         attended = attention(self.query_norm(q[:, start:]), self.key_norm(k), v, rope)
-        return x[:, start:] + gate * self.linear2(jnp.concatenate([attended, nnx.gelu(mlp[:, start:])], axis=-1))
+        result: jax.Array = by_tokens(second, x[:, start:], attended, mlp[:, start:])
+        return result
 
 
 class MLP(nnx.Module):
