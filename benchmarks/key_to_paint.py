@@ -36,9 +36,9 @@ Letters = dict[tuple[str, str], list[float]]  # of each situation and program: s
 def main() -> int:
     arguments = parser(__doc__ or "")
     arguments.add_argument("--starts", type=int, default=6, metavar="N", help="how often the app is started")
-    arguments.add_argument("--letters", type=int, default=100, metavar="N", help="at rest, and sampling, in each start")
+    arguments.add_argument("--letters", type=int, default=60, metavar="N", help="at rest, and sampling, in each start")
     arguments.add_argument("--compiling", type=int, default=250, metavar="N", help="at the least, in all starts")
-    arguments.add_argument("--batch", type=int, default=8, metavar="N", help="pictures painted together")
+    arguments.add_argument("--batch", type=int, default=16, metavar="N", help="pictures painted together")
     options = arguments.parse_args()
     letters: Letters = {}
     for _ in range(options.starts):
