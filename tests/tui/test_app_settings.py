@@ -309,6 +309,22 @@ async def test_what_was_left_wrong_is_marked_at_the_start() -> None:
         assert form.rows["num_steps"].fault == "Needs a whole number."
 
 
+async def test_before_its_rows_are_there_a_form_takes_texts_and_a_focus() -> None:
+    form = SettingsForm({"num_steps": "7"})
+    form.show({"num_steps": "9"})
+    form.focus_field("num_steps")
+    assert form.texts["num_steps"] == "9" and not form.controls
+
+    class FormApp(App[None]):
+        def compose(self) -> ComposeResult:
+            yield form
+
+    async with FormApp().run_test() as pilot:
+        await pilot.pause()
+        assert form.texts["num_steps"] == "9" and len(form.controls) == len(form.rows)
+        assert form.rows["num_steps"].control.value == "9" and form.rows["num_steps"].control.has_focus
+
+
 async def test_a_side_that_snapped_is_kept_for_the_next_start(gallery: Gallery) -> None:
     async with running(gallery) as driver:
         focus(driver, "width")
