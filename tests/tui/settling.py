@@ -32,17 +32,20 @@ async def settled(min_sleep: float = 0.0, max_sleep: float = 0.0) -> None:
         if app._resize_timer is not None:  # a new size is told to the screen after a 120th of a second
             await asyncio.sleep(THREADS_S)
             continue
-        if not (app.is_running and app.screen_stack and waits_for_paint(app.screen)):
+        screens = (app.screen, *app._background_screens) if app.is_running and app.screen_stack else ()
+        waiting = [screen for screen in screens if waits_for_paint(screen)]
+        if not waiting:
             return
-        app.screen._on_timer_update()  # as its timer does every 60th of a second
+        for screen in waiting:
+            screen._on_timer_update()  # as its timer does every 60th of a second
 
 
 def waits_for_paint(screen: Screen[object]) -> bool:
-    """Whether its timer has anything to do."""
+    """Whether its timer has anything to do. A screen under another never ends to ask for a repaint of all of it."""
     return not screen.app._batch_count and bool(
         screen._layout_required
         or screen._scroll_required
-        or screen._repaint_required
+        or (screen._repaint_required and screen is screen.app.screen)
         or screen._recompose_required
         or screen._dirty_widgets
         or screen._callbacks
