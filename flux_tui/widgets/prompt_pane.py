@@ -183,7 +183,8 @@ class PromptPane(Vertical):
         hint = self._fault or self._note()
         self.set_class(bool(self._fault), "-fault")
         self.set_class(bool(hint), "-hint")
-        self._hint.update(hint)
+        if hint != self._hint.content:  # else every letter would lay the whole screen out anew
+            self._hint.update(hint)
 
     def _note(self) -> str:
         shown = [self.editor, self.negative_editor] if self.has_class("-negative") else [self.editor]

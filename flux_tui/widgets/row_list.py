@@ -86,8 +86,10 @@ class RowList(ScrollView, can_focus=True, inherit_bindings=False):
         """Draw so many rows anew, with the cursor on one of them; when it was in view, it stays in view."""
         follow = self.cursor in self._in_view()
         self.row_count, self.cursor = row_count, cursor
-        self.virtual_size = Size(self._room.width, row_count)
-        self.show_vertical_scrollbar = row_count > self._room.height  # Textual shows it a frame late, and scrolls not
+        if self._room:
+            # As long as all fit in, this stays as it is: another size has the whole screen laid out anew.
+            self.virtual_size = Size(self._room.width, max(row_count, self._room.height))
+            self.show_vertical_scrollbar = row_count > self._room.height  # Textual shows it a frame late, scrolls not
         if follow:
             self._reveal()
         self.refresh()

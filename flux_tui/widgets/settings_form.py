@@ -57,6 +57,7 @@ class SettingsForm(FieldRows):
         super().__init__(first, signs, id=id)
         self._model = model_of(first["checkpoint_dir"])
         self._seed = first["seed"]  # as long as nobody types another one
+        self._choices: tuple[tuple[str, str], ...] = ()  # of sizes, as the control has them
         self._sized = first[SIZE.name]  # that width and height make; until they change, another one is a choice
         self._model_fault = ""
         self._painted: dict[str, str] | None = None  # the texts of the last picture
@@ -119,7 +120,7 @@ class SettingsForm(FieldRows):
     def _parsed(self) -> tuple[dict[str, Any], int]:
         """The values and the count; no values when a field is wrong: the first such field gets the focus."""
         values, count, faults = parse_form(self.texts)
-        self._say_faults()
+        self._say_faults(faults)
         if faults:
             self.focus_field(next(name for name in self.rows if name in faults))
         return {} if faults else values, count
@@ -151,10 +152,10 @@ class SettingsForm(FieldRows):
     def say_of_model(self, fault: str) -> None:
         """Say below the model what is wrong with its folder, once that is known; it may be asked for all the same."""
         self._model_fault = fault
-        self._say_faults()
+        self._say_faults(parse_form(self.texts)[2])
 
-    def _say_faults(self) -> None:
-        self.say({"checkpoint_dir": self._model_fault, **parse_form(self.texts)[2]})
+    def _say_faults(self, faults: Mapping[str, str]) -> None:
+        self.say({"checkpoint_dir": self._model_fault, **faults})
 
     def swap_sides(self) -> None:
         """Make a wide picture a tall one, and back."""
@@ -187,7 +188,7 @@ class SettingsForm(FieldRows):
 
     def _changed(self, doing: str = "") -> None:
         self._past.note(self.texts, doing)
-        self._say_faults()
+        self._say_faults(parse_form(self.texts)[2])
         self._mark()
         self.post_message(self.Changed())
 
@@ -255,5 +256,7 @@ class SettingsForm(FieldRows):
         choices = size_choices(self._model)
         control = cast("Select[str]", self.rows[SIZE.name].control)
         with self.prevent(Select.Changed):
-            control.set_options(choices)
+            if choices != self._choices:
+                control.set_options(choices)
+                self._choices = choices
             control.value = self._sized = size if size in {value for _, value in choices} else CUSTOM

@@ -130,7 +130,7 @@ class Stage(Vertical, can_focus=True):
         self.picture.show(None)
         _put(self._caption, "")
         _put(self._bar, "")
-        self._notice.update(message)
+        _put(self._notice, message)
 
     def say_fault(self, title: str, message: str, hint: str) -> None:
         """Show what went wrong, as far as there is room, and what to do next."""
@@ -142,7 +142,7 @@ class Stage(Vertical, can_focus=True):
     def _fit_fault(self) -> None:
         if self.has_class("-fault"):
             width, lines = self.content_size or UNSEEN
-            self._notice.update(fault_content(*self._fault, width, lines - 2, self._signs.ellipsis))
+            _put(self._notice, fault_content(*self._fault, width, lines - 2, self._signs.ellipsis))
 
     # While a picture is being painted
 

@@ -69,7 +69,8 @@ class TabBar(Horizontal):
         """Put a count beside a name; "" takes it away."""
         if mark != self._marks[name]:
             self._marks[name] = mark
-            self._fit()
+            if name in self._offered:
+                self._fit()
 
     def _fit(self) -> None:
         """Write every name as long as there is room for all: in full, short, or its first letter."""
