@@ -62,9 +62,10 @@ class PixelRow(Strip):
         return Strip.blank(count, self._blank).render(console) if count else ""
 
     def crop(self, start: int, end: int | None = None) -> Strip:
-        if start or end is None or end < self.cell_length - self._right:
+        stop = self.cell_length if end is None else min(end, self.cell_length)
+        if start > self._left or stop < self.cell_length - self._right:
             return super().crop(start, end)
-        return PixelRow(self._pixels, self._left, min(end, self.cell_length), self._blank)
+        return PixelRow(self._pixels, self._left - start, stop - start, self._blank)
 
 
 def _escapes(upper: bytes, lower: bytes) -> str:
