@@ -57,12 +57,13 @@ def times(count: int) -> Callable[[], bool]:
 
 
 def paint(link: Link) -> int:
-    """Start a picture; returns how much had been heard by then. None was painted on this screen before."""
+    """Start a picture, and take the pause after a key; returns how much had been heard before. It must be the first."""
     link.arrival(WELCOME)
     link.press(PROMPT)
     link.settle()
     before = len(link.heard)
     link.press(F5)
+    link.listen(PAUSE_S[0])
     return before
 
 
