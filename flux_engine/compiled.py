@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from functools import partial, update_wrapper, wraps
+from functools import cached_property, partial, update_wrapper, wraps
 from typing import Any
 
 import jax
@@ -35,20 +35,33 @@ def _exact(function: Callable[..., Any]) -> Callable[..., Any]:
 
 
 class _Compiled:
-    """A function of a network, jitted: with its structure fixed, exact products, and `OPTIONS`.
+    """A function of a network, jitted: with its structure fixed, exact products, and on a CPU `OPTIONS`.
 
-    JAX takes options for the outermost program alone, so inside another one, a user's own, it goes without.
+    JAX takes options for the outermost program alone, so inside another one, a user's own, it goes without. Which
+    devices there are must not be asked before `jax.distributed` has begun, so it is when the first program is needed.
     """
 
     def __init__(self, function: Callable[..., Any], donated: tuple[str, ...] = ()) -> None:
-        jit: Any = partial(jax.jit, _exact(function), static_argnums=0, donate_argnames=donated)
-        self._program, self._inside = jit(compiler_options=OPTIONS), jit()
-        self.lower, self._cache_size = self._program.lower, self._program._cache_size
+        self._jit: Any = partial(jax.jit, _exact(function), static_argnums=0, donate_argnames=donated)
+        self._inside = self._jit()
         update_wrapper(self, function)
+
+    @cached_property
+    def _program(self) -> Any:
+        return self._jit(compiler_options=OPTIONS) if jax.default_backend() == "cpu" else self._inside
 
     def __call__(self, graphdef: nnx.GraphDef, *arguments: Any) -> Any:
         is_inside = any(isinstance(leaf, jax.core.Tracer) for leaf in jax.tree.leaves(arguments))
         return (self._inside if is_inside else self._program)(graphdef, *arguments)
+
+    def lower(self, graphdef: nnx.GraphDef, *arguments: Any) -> jax.stages.Lowered:
+        """The program for these arrays, or their shapes."""
+        lowered: jax.stages.Lowered = self._program.lower(graphdef, *arguments)
+        return lowered
+
+    def _cache_size(self) -> int:
+        size: int = self._program._cache_size()
+        return size
 
 
 def _compiled(function: Callable[..., Any], donated: tuple[str, ...] = ()) -> Any:

@@ -71,25 +71,6 @@ def test_what_a_step_needs_beside_its_weights_is_what_xla_says_of_the_program_th
     assert stages(batch)["steps"].working_bytes >= total == step.working_bytes()
 
 
-def test_a_cpu_computes_one_thing_after_another_and_takes_less_memory_for_it() -> None:
-    large = replace(PICTURE, width=256, height=256)
-    (step,) = (it for it in programs(CONFIGS, large, RESIDENCIES[0], CPU) if it.function.__name__ == "velocity")
-    ours, usual = (
-        jitted.lower(*step.network, *step.arguments).compile().memory_analysis().temp_size_in_bytes
-        for jitted in (compiled.whole_velocity, jax.jit(compiled._velocity, static_argnums=0))
-    )
-    assert ours < 0.9 * usual
-
-
-def test_a_program_of_a_users_own_takes_steps_into_itself() -> None:
-    graphdef, state = random_network(SIZES.transformer, PICTURE.dtype, on_device(CPU.device))
-    (step,) = (it for it in programs(CONFIGS, PICTURE, RESIDENCIES[0], CPU) if it.function.__name__ == "velocity")
-    latents, *others = jax.tree.map(lambda shape: jnp.ones(shape.shape, shape.dtype), step.arguments)
-    alone = compiled.velocity(graphdef, state, latents, *others)
-    twice = jax.jit(lambda latents: 2 * compiled.velocity(graphdef, state, latents, *others))(latents)
-    assert jnp.allclose(twice, 2 * alone, atol=1e-5)
-
-
 def test_half_the_precision_is_half_the_weights_and_larger_pictures_need_more() -> None:
     usual, halved = stages(), stages(replace(PICTURE, dtype=jnp.dtype(jnp.bfloat16)))
     larger = stages(replace(PICTURE, width=128, height=192))
