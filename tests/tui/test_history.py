@@ -309,7 +309,7 @@ async def test_starred_pictures_can_be_shown_alone(filled: Gallery) -> None:
             filled.star(picture.path)
     async with running(filled) as driver:
         await driver.press("f")
-        await driver.until(lambda: driver.lines()[4:] == [""] * 7)
+        await driver.until(lambda: driver.lines()[4:] == [""] * 7 and driver.has_read())
         assert [line[:22] for line in driver.lines()[:4]] == [
             *("2025-11-23", "12:29★ hill number 29", "2025-11-22", "12:03★ hill number 3")
         ]
