@@ -17,7 +17,7 @@ from flux_engine.models.transformer import Modulations
 
 OPTIONS = {"xla_cpu_scheduler_type": "CPU_SCHEDULER_TYPE_MEMORY_OPTIMIZED"}
 """XLA's compiler for a CPU, and no other, would order a program so that as much as can be runs side by side. Each
-product takes all cores as it is: that gains no time, and a step takes a fifth more memory."""
+product takes all cores as it is: that gains no time, and a step takes up to a quarter more memory."""
 
 
 def _exact(function: Callable[..., Any]) -> Callable[..., Any]:

@@ -1,8 +1,9 @@
-"""What happens at every key, or every step, lays nothing out: all of the screen would take 15 ms and more."""
+"""What happens at every key, or as a job begins, lays nothing out: all of the screen would take 15 ms and more."""
 
 from __future__ import annotations
 
 import pytest
+from textual.geometry import Size
 from textual.screen import Screen
 
 from flux_engine.request import GenerationRequest
@@ -17,9 +18,9 @@ def laid_out(monkeypatch: pytest.MonkeyPatch) -> list[Screen[object]]:
     screens: list[Screen[object]] = []
     lay_out = Screen._refresh_layout
 
-    def listen(screen: Screen[object], *size: object, **how: bool) -> None:
+    def listen(screen: Screen[object], size: Size | None = None, scroll: bool = False) -> None:
         screens.append(screen)
-        lay_out(screen, *size, **how)  # type: ignore[arg-type]
+        lay_out(screen, size, scroll)
 
     monkeypatch.setattr(Screen, "_refresh_layout", listen)
     return screens
