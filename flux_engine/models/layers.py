@@ -170,8 +170,7 @@ def by_tokens(function: Callable[..., Any], *arrays: jax.Array) -> Any:
     0.10, it was 8 % slower.
     """
     S = arrays[0].shape[1]
-    mesh = jax.typeof(arrays[0]).sharding.mesh
-    if jax.default_backend() != "cpu" or mesh.size > 1 or S <= MANY_TOKENS:
+    if not is_on_a_cpu(arrays[0]) or S <= MANY_TOKENS:
         return function(*arrays)
     least = -(-S // SOME_TOKENS)
     chunks = next((count for count in range(least, 2 * least) if S % count == 0), least)
@@ -185,6 +184,11 @@ def by_tokens(function: Callable[..., Any], *arrays: jax.Array) -> Any:
         return rearrange(array, "chunks B size ... -> B (chunks size) ...")[:, :S]
 
     return jax.tree.map(whole, jax.lax.map(lambda some: function(*some), tuple(map(chunked, arrays))))
+
+
+def is_on_a_cpu(array: jax.Array) -> bool:
+    """Whether a single CPU computes with it."""
+    return jax.default_backend() == "cpu" and jax.typeof(array).sharding.mesh.size <= 1
 
 
 def layer_norm(x: jax.Array, eps: float = 1e-6) -> jax.Array:
@@ -217,6 +221,36 @@ class Linear(nnx.Linear):
         for term in self.terms:
             y = y + term(x, plain, kernel)
         return y
+
+    def parted(self, x: jax.Array, first: int) -> tuple[jax.Array, jax.Array]:
+        """The first outputs [B, S, first], and the others [B, S, out - first], of x [B, S, in]."""
+        if not self._takes_parts(x):
+            outputs = self(x)
+            return outputs[..., :first], outputs[..., first:]
+        x, kernel, bias = (array.astype(self.dtype) for array in (x, self.kernel[...], self.bias[...]))
+        parts = (slice(first), slice(first, None))
+        ones, others = (x @ kernel[:, part] + along_last(bias[part], x.ndim) for part in parts)
+        return ones, others
+
+    def joined(self, first: jax.Array, others: jax.Array) -> jax.Array:
+        """The outputs [B, S, out] of first inputs and others, side by side [B, S, in]."""
+        if not self._takes_parts(first):
+            return self(jnp.concatenate([first, others], axis=-1))
+        kernel, bias, in_ = self.kernel[...].astype(self.dtype), self.bias[...], first.shape[-1]
+        products = (
+            jnp.matmul(x.astype(self.dtype), rows, preferred_element_type=jnp.float32)
+            for x, rows in ((first, kernel[:in_]), (others, kernel[in_:]))
+        )
+        return (sum(products) + along_last(bias.astype(jnp.float32), first.ndim)).astype(self.dtype)
+
+    def _takes_parts(self, x: jax.Array) -> bool:
+        """Whether products of parts are better than one of all: on a CPU, where there are some tokens.
+
+        What they are made of need not be copied to one place, and of what they give, nothing waits for the rest. At
+        1,280 tokens a step takes 4 % less memory for it.
+        """
+        is_plain = not self.terms and not isinstance(self.kernel[...], QuantisedKernel)
+        return is_plain and is_on_a_cpu(x) and x.shape[1] >= SOME_TOKENS
 
 
 class RMSNorm(nnx.Module):

@@ -291,11 +291,10 @@ class SingleBlock(nnx.Module):
         shift, scale, gate = split_parts(by, 3)
 
         def first(x: jax.Array) -> Streams:
-            qkv, mlp = jnp.split(self.linear1(modulate(x, shift, scale)), [3 * x.shape[-1]], axis=-1)
-            return qkv, mlp
+            return self.linear1.parted(modulate(x, shift, scale), 3 * x.shape[-1])
 
         def second(x: jax.Array, attended: jax.Array, mlp: jax.Array) -> jax.Array:
-            return x + gate * self.linear2(jnp.concatenate([attended, nnx.gelu(mlp)], axis=-1))
+            return x + gate * self.linear2.joined(attended, nnx.gelu(mlp))
 
         qkv, mlp = by_tokens(first, x)
         q, k, v = split_heads(qkv, self.num_heads)

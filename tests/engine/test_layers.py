@@ -1,8 +1,10 @@
-"""What several networks share: a function of many tokens, some at a time."""
+"""What several networks share: a function of many tokens, some at a time, and linear maps of or into two parts."""
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import jax
 import jax.numpy as jnp
@@ -11,8 +13,10 @@ import pytest
 from flax import nnx
 
 from flux_engine.models import layers
-from flux_engine.models.layers import by_tokens
-from tests.tiny import TRANSFORMERS, relative_error, tiny_network
+from flux_engine.models.layers import Linear, by_tokens
+from flux_engine.models.quantised import quantise
+from flux_engine.models.terms import Dense, Term
+from tests.tiny import TRANSFORMERS, draw, relative_error, tiny_network
 
 GOLDEN = Path(__file__).parent.parent / "golden" / "networks.npz"
 
@@ -44,3 +48,51 @@ def test_a_transformer_gives_the_same_of_some_tokens_at_a_time(name: str) -> Non
     velocity = jax.jit(lambda state, *arguments: nnx.merge(graphdef, state)(*arguments))(state, *case.arguments(name))
     with np.load(GOLDEN) as golden:
         assert relative_error(velocity, golden[f"{name}: velocity"]) < 1e-4
+
+
+def linear(dtype: jnp.dtype) -> Linear:
+    made = Linear(5, 7, rngs=nnx.Rngs(0), dtype=dtype, param_dtype=dtype)
+    made.bias[...] = jnp.asarray(draw("a bias", (7,), -1, 1), dtype)
+    return made
+
+
+def with_a_term(dtype: jnp.dtype) -> Linear:
+    made = linear(dtype)
+    made.terms.append(Term(Dense(jnp.asarray(draw("a difference", (5, 4), -1, 1), dtype)), 2, 6, jnp.float32(0.5)))
+    return made
+
+
+def in_8_bits(dtype: jnp.dtype) -> Linear:
+    made = linear(dtype)
+    made.kernel = nnx.Param(quantise(made.kernel[...], "int8"))
+    return made
+
+
+@pytest.mark.parametrize("make", [linear, with_a_term, in_8_bits])
+@pytest.mark.parametrize(("dtype", "error"), [(jnp.float32, 1e-6), (jnp.bfloat16, 1e-2)])
+@pytest.mark.parametrize("tokens", [2, 3])
+def test_a_linear_map_of_two_parts_or_into_two_is_the_map_itself(
+    make: Callable[[jnp.dtype], Linear], dtype: jnp.dtype, error: float, tokens: int
+) -> None:
+    whole, x = make(dtype), jnp.asarray(draw("tokens", (2, tokens, 5), -1, 1), dtype)
+    first, others = whole.parted(x, 3)
+    assert (first.shape, others.shape) == ((2, tokens, 3), (2, tokens, 4))
+    expected = np.float32(whole(x))
+    for found in (jnp.concatenate([first, others], axis=-1), whole.joined(x[..., :2], x[..., 2:])):
+        assert found.dtype == dtype
+        assert relative_error(np.float32(found), expected) < error
+
+
+def products(function: Callable[..., Any], *arguments: jax.Array) -> int:
+    return str(jax.make_jaxpr(function)(*arguments)).count("dot_general")
+
+
+def test_parts_of_some_tokens_are_products_of_their_own_on_a_cpu_alone(monkeypatch: pytest.MonkeyPatch) -> None:
+    whole, few, some = linear(jnp.float32), jnp.ones((1, 2, 5)), jnp.ones((1, 3, 5))
+
+    def both(x: jax.Array) -> tuple[int, int]:
+        return products(lambda x: whole.parted(x, 3), x), products(whole.joined, x[..., :2], x[..., 2:])
+
+    assert (both(few), both(some)) == ((1, 1), (2, 2))
+    monkeypatch.setattr(jax, "default_backend", lambda: "gpu")
+    assert both(some) == (1, 1)
