@@ -1,7 +1,8 @@
 """One component's folder in the Orbax layout: `state/` and `config.json`, read.
 
 It is read by tensorstore, on which Orbax stands: Orbax waits for all leaves at once, and when one is damaged, the
-others fail later on stderr. Knows nothing of networks.
+others fail later on stderr. It is imported when there is such a folder: other files do without its 13 MB. Knows nothing
+of networks.
 """
 
 from __future__ import annotations
@@ -10,10 +11,9 @@ import json
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal, overload
+from typing import TYPE_CHECKING, Any, Literal, overload
 
 import numpy as np
-import tensorstore as ts
 
 from flux_engine.configs import (
     CONFIGS,
@@ -28,6 +28,9 @@ from flux_engine.errors import CheckpointCorrupt, CheckpointNotFound, ConfigErro
 from flux_engine.weights.casting import BFLOAT16, FLOAT32, bits, cast, empty
 from flux_engine.weights.names import LeafPath
 from flux_engine.weights.quantised import STORED_TYPES, scale_path
+
+if TYPE_CHECKING:
+    import tensorstore as ts
 
 LAYOUT_HINT = "A checkpoint has transformer/ vae/ clip_text/ t5_text/, each with state/ and config.json."
 DAMAGED_HINT = "Copy or download this component again."
@@ -98,6 +101,8 @@ class OrbaxWeights:
     unknown: Sequence[str] = ()  # every name is a path, and a path that no network has is told by itself
 
     def __init__(self, directory: Path, component: Component) -> None:
+        import tensorstore as ts
+
         raw = _raw_config(directory, component)
         self.config: NetworkConfig = CONFIGS[component].from_dict(raw)
         self.folder, self.component = _existing(directory / "state", component).absolute(), component
@@ -144,6 +149,8 @@ class OrbaxWeights:
         return None
 
     def _fill(self, path: LeafPath, target: np.ndarray) -> None:
+        import tensorstore as ts
+
         try:
             ts.array(target, copy=False, write=True).write(ts.cast(self._stores[path], target.dtype)).result()
         except (OSError, ValueError) as error:
