@@ -39,7 +39,13 @@ def main() -> int:
 
 
 def our_step(folder: Path, dtype: str) -> Step:
-    """The velocity float32 [1, L, 64] by the programs that paint pictures, modulations included."""
+    """The velocity float32 [1, L, 64] by the programs that paint pictures, modulations included.
+
+    Memory is kept as `flux-tui` keeps it: in one heap, and given back before the steps, when programs are there.
+    """
+    from flux_engine.host_memory import give_back, share_one_heap
+
+    share_one_heap()
     import jax
     import jax.numpy as jnp
     from flax import nnx
@@ -65,6 +71,8 @@ def our_step(folder: Path, dtype: str) -> Step:
         rows = compiled.modulations(graphdef, state, pooled, sigmas, guidance)
         return np.asarray(compiled.velocity(graphdef, state, latents, rows, row, text, rope))[:, 0]
 
+    step()
+    give_back()
     return step
 
 

@@ -17,7 +17,7 @@ from flux_engine.compile_cache import keep_compiled, keeps_compiled
 from flux_engine.configs import Component
 from flux_engine.errors import NumericalError
 from flux_engine.generation import FluxConditionedNetwork, denoising_states
-from flux_engine.host_memory import allow_most_of_the_device
+from flux_engine.host_memory import allow_most_of_the_device, give_back
 from flux_engine.loader import FluxModelLoader
 from flux_engine.precision import resolve_dtype
 from flux_engine.preview import latent_rgb
@@ -102,6 +102,7 @@ class Engine:
             request.true_cfg_scale,
             request.step_cache,
         )
+        give_back()
         yield StageStarted("denoising")
         latents = yield from self._denoise(loader, network, request, clock)
         images = yield from self._decode(loader, latents, clock)

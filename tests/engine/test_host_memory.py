@@ -1,0 +1,70 @@
+"""How a process keeps its memory: with one heap for all threads, and without what it does not use any more."""
+
+from __future__ import annotations
+
+import platform
+import subprocess
+import sys
+
+import pytest
+
+from flux_engine import host_memory
+
+HEAPS = """
+import ctypes, os, tempfile, threading
+{first}
+threads = [threading.Thread(target=lambda: bytearray(50_000)) for _ in range(4)]
+for thread in threads:
+    thread.start()
+for thread in threads:
+    thread.join()
+libc = ctypes.CDLL(None)
+libc.fopen.restype, libc.fopen.argtypes = ctypes.c_void_p, [ctypes.c_char_p, ctypes.c_char_p]
+libc.malloc_info.argtypes, libc.fclose.argtypes = [ctypes.c_int, ctypes.c_void_p], [ctypes.c_void_p]
+with tempfile.TemporaryDirectory() as folder:
+    said = os.path.join(folder, "said")
+    file = libc.fopen(said.encode(), b"w")
+    libc.malloc_info(0, file)
+    libc.fclose(file)
+    print(open(said).read().count("<heap nr"))
+"""
+GIVING_BACK = """
+from flux_engine.host_memory import give_back, process_bytes
+blocks = [bytearray(b"x" * 100_000) for _ in range(500)]
+last = blocks.pop()
+before = process_bytes()
+blocks.clear()
+kept = process_bytes()
+give_back()
+print(before - kept, before - process_bytes())
+"""
+is_glibc = platform.libc_ver()[0] == "glibc"
+
+
+def said_by(program: str) -> list[int]:
+    run = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True)
+    return [int(word) for word in run.stdout.split()]
+
+
+@pytest.mark.skipif(not is_glibc, reason="this machine's C library keeps memory in ways of its own")
+def test_threads_share_one_heap_when_told_so() -> None:
+    sharing = "from flux_engine.host_memory import share_one_heap; share_one_heap()"
+    (shared,), (by_itself,) = said_by(HEAPS.format(first=sharing)), said_by(HEAPS.format(first=""))
+    assert shared == 1 < by_itself
+
+
+@pytest.mark.skipif(not is_glibc, reason="this machine's C library keeps memory in ways of its own")
+def test_what_is_freed_is_given_back() -> None:
+    kept, given_back = said_by(GIVING_BACK)
+    assert kept < 10_000_000 < 40_000_000 < given_back
+
+
+def test_a_c_library_without_such_functions_is_left_alone(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(host_memory.ctypes, "CDLL", lambda name: object())
+    host_memory.share_one_heap()
+    host_memory.give_back()
+
+
+def test_files_of_other_layouts_are_read_without_orbaxs_library() -> None:
+    program = "import sys; import flux_engine.weights.checkpoint; print(int('tensorstore' in sys.modules))"
+    assert said_by(program) == [0]
