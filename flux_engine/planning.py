@@ -30,7 +30,7 @@ ROOMY = 20  # times weights and the widest activations: at least four times what
 # What a process on a CPU takes beside weights and what XLA counts. For its first picture: libraries, compiled code, and
 # memory that is not given back; in every program: what its kernels pack their operands into. These figures bring the
 # plans of `benchmarks.planned_memory` to what was measured.
-FIRST_PICTURE_BYTES = 250_000_000
+FIRST_PICTURE_BYTES = 200_000_000
 PACKED = 0.4  # of what XLA counts
 # From the fastest to the smallest. On the host, text encoders cost a new prompt 0.2 s on an H100, modulations a run
 # 0.1 s, and blocks each step 0.4 s; what is on the disk costs a new prompt as long as it takes to read.

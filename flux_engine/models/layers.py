@@ -236,18 +236,16 @@ class Linear(nnx.Linear):
         """The outputs [B, S, out] of first inputs and others, side by side [B, S, in]."""
         if not self._takes_parts(first):
             return self(jnp.concatenate([first, others], axis=-1))
-        kernel, bias, in_ = self.kernel[...].astype(self.dtype), self.bias[...], first.shape[-1]
-        products = (
-            jnp.matmul(x.astype(self.dtype), rows, preferred_element_type=jnp.float32)
-            for x, rows in ((first, kernel[:in_]), (others, kernel[in_:]))
-        )
-        return (sum(products) + along_last(bias.astype(jnp.float32), first.ndim)).astype(self.dtype)
+        kernel, bias, inputs = self.kernel[...].astype(self.dtype), self.bias[...].astype(self.dtype), first.shape[-1]
+        of_first, of_others = first.astype(self.dtype) @ kernel[:inputs], others.astype(self.dtype) @ kernel[inputs:]
+        return of_first + of_others + along_last(bias, first.ndim)
 
     def _takes_parts(self, x: jax.Array) -> bool:
         """Whether products of parts are better than one of all: on a CPU, where there are some tokens.
 
         What they are made of need not be copied to one place, and of what they give, nothing waits for the rest. At
-        1,280 tokens a step takes 4 % less memory for it.
+        1,280 tokens a step takes 7 % less memory for it. In bfloat16 each product is rounded before they are added: on
+        random weights a velocity was off by 0.756 % then, and by 0.754 % without.
         """
         is_plain = not self.terms and not isinstance(self.kernel[...], QuantisedKernel)
         return is_plain and is_on_a_cpu(x) and x.shape[1] >= SOME_TOKENS
