@@ -24,7 +24,7 @@ from flux_engine.models.terms import along_last
 
 Block = TypeVar("Block", bound=nnx.Module)
 ROWS = 8
-MANY_TOKENS, SOME_TOKENS = 2048, 640
+MANY_TOKENS, SOME_TOKENS = 2048, 640  # see `by_tokens`, and `Linear`
 
 
 def stack_blocks(make: Callable[[nnx.Rngs], Block], count: int, rngs: nnx.Rngs) -> Block:
@@ -228,9 +228,8 @@ class Linear(nnx.Linear):
             outputs = self(x)
             return outputs[..., :first], outputs[..., first:]
         x, kernel, bias = (array.astype(self.dtype) for array in (x, self.kernel[...], self.bias[...]))
-        parts = (slice(first), slice(first, None))
-        ones, others = (x @ kernel[:, part] + along_last(bias[part], x.ndim) for part in parts)
-        return ones, others
+        of_first = x @ kernel[:, :first] + along_last(bias[:first], x.ndim)
+        return of_first, x @ kernel[:, first:] + along_last(bias[first:], x.ndim)
 
     def joined(self, first: jax.Array, others: jax.Array) -> jax.Array:
         """The outputs [B, S, out] of first inputs and others, side by side [B, S, in]."""
