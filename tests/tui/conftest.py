@@ -8,6 +8,7 @@ import pytest
 
 from flux_tui.gallery import Gallery
 from tests.tui import settling
+from tests.tui.pictures import save
 
 settling.install()
 
@@ -33,3 +34,11 @@ def own_home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 def gallery(tmp_path: Path) -> Gallery:
     """An empty gallery."""
     return Gallery(tmp_path / "gallery")
+
+
+@pytest.fixture
+def filled(gallery: Gallery) -> Gallery:
+    """Seeds 1 to 30, the newest last; 1 to 5 are a day older."""
+    for seed in range(1, 31):
+        save(gallery, seed, days=int(seed <= 5))
+    return gallery

@@ -2,135 +2,22 @@
 
 from __future__ import annotations
 
-import asyncio
-import re
-import shutil
-import threading
-from collections.abc import AsyncIterator, Callable, Iterator
-from contextlib import asynccontextmanager
-from datetime import UTC, datetime, timedelta
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from rich.style import Style
-from textual.app import App, ComposeResult
-from textual.pilot import Pilot
 from textual.widgets import Input
 
-from flux_engine.request import GenerationRequest, PicturesReady
-from flux_tui.gallery import Day, Gallery, SavedPicture
+from flux_tui.gallery import Gallery
 from flux_tui.glyphs import ASCII
 from flux_tui.widgets import picture_grid
 from flux_tui.widgets.history import EMPTY, History
-from tests.tui.fakes import gradient
-from tests.tui.pictures import saved_pictures
+from tests.tui.history_host import running, seed_of
+from tests.tui.pictures import save, saved_pictures
 from tests.tui.terminal import Terminal
 from tests.tui.test_cell_text import HOSTILE
-from tests.tui.test_loader import WatchedGallery
 
-WAIT_S = 30.0
 ROOT = Path(__file__).parents[2]
-NOON = datetime(2025, 11, 23, 12, 0, tzinfo=UTC)
-
-
-class Host(App[None]):
-    """The pane and one other thing that can have the focus."""
-
-    CSS = "History { height: 1fr; } Input { height: 1; border: none; }"
-
-    def __init__(self, history: History) -> None:
-        super().__init__()
-        self.animation_level = "none"
-        self.history = history
-        self.news: list[object] = []
-
-    def compose(self) -> ComposeResult:
-        yield self.history
-        yield Input()
-
-    def on_mount(self) -> None:
-        self.history.focus()
-
-    def on_history_shown(self, event: History.Shown) -> None:
-        self.news.append(("shown", seed_of(event.picture)))
-
-    def on_history_opened(self, event: History.Opened) -> None:
-        self.news.append(("opened", seed_of(event.picture)))
-
-    def on_history_recalled(self, event: History.Recalled) -> None:
-        self.news.append((event.what, seed_of(event.picture)))
-
-    def on_history_discarded(self, event: History.Discarded) -> None:
-        self.news.append(("discarded", seed_of(event.picture)))
-
-    def on_history_starred(self, event: History.Starred) -> None:
-        self.news.append(("starred" if event.starred else "not starred", seed_of(event.picture)))
-
-
-class Driver:
-    """An app under test and its pilot."""
-
-    def __init__(self, app: Host, pilot: Pilot[None]) -> None:
-        self.app, self.pilot, self.history = app, pilot, app.history
-        self.press = pilot.press
-
-    async def until(self, condition: Callable[[], object]) -> None:
-        """Let the app go on until something is true."""
-        async with asyncio.timeout(WAIT_S):
-            while not condition():
-                await self.pilot.pause()
-
-    def lines(self) -> list[str]:
-        """What is inside the pane's border, line by line."""
-        return [self.history.render_line(y).text.rstrip() for y in range(self.history.size.height)]
-
-    def has_read(self) -> bool:
-        """Whether no picture in view still waits for its record."""
-        return not any(re.search(r"\d\d:\d\d[ ★] …", line) for line in self.lines())
-
-    def styles(self, y: int) -> list[Style | None]:
-        """The styles of a line, cell by cell."""
-        return [segment.style for segment in self.history.render_line(y) for _ in segment.text]
-
-
-def seed_of(picture: SavedPicture) -> int:
-    return picture.record.request.seed
-
-
-@asynccontextmanager
-async def running(
-    gallery: Gallery,
-    size: tuple[int, int] = (60, 14),
-    *,
-    listed: bool = True,
-    history: History | None = None,
-) -> AsyncIterator[Driver]:
-    app = Host(history or History(gallery))
-    async with app.run_test(size=size) as pilot:
-        driver = Driver(app, pilot)
-        if listed:
-            app.history.put_days(gallery.days())
-            app.history.show_stars(gallery.starred)
-            await driver.until(driver.has_read)
-        yield driver
-    assert not [thread for thread in threading.enumerate() if thread.name == "flux-history"]
-
-
-def save(gallery: Gallery, seed: int, prompt: str | None = None, *, days: int = 0, count: int = 1) -> list[Path]:
-    """A picture for each minute after noon, some days ago."""
-    request = GenerationRequest(
-        prompt=prompt or f"hill number {seed}", width=48, height=32, seed=seed, batch_size=count
-    )
-    ready = PicturesReady(request, (gradient(48, 32),) * count, {}, "demo")
-    return [picture.path for picture in gallery.save(ready, NOON - timedelta(days=days) + timedelta(minutes=seed))]
-
-
-@pytest.fixture
-def filled(gallery: Gallery) -> Gallery:
-    """Seeds 1 to 30, the newest last; 1 to 5 are a day older."""
-    for seed in range(1, 31):
-        save(gallery, seed, days=int(seed <= 5))
-    return gallery
 
 
 async def test_the_newest_come_first_under_their_days(filled: Gallery) -> None:
@@ -264,36 +151,6 @@ def scroll_event() -> type:
     return MouseScrollDown
 
 
-async def test_only_the_files_in_view_and_near_it_are_opened(tmp_path: Path) -> None:
-    gallery = WatchedGallery(tmp_path / "gallery")
-    days = [
-        Day(gallery.root / f"2025-{month:02}-{day:02}", [f"12{n // 60:02}{n % 60:02}-1-{n}.png" for n in range(357)])
-        for month in range(1, 11)
-        for day in range(1, 29)
-    ]
-    async with running(gallery, listed=False) as driver:
-        driver.history.put_days(days)
-        assert driver.history.border_subtitle == "99960"
-        for key in ("end", "pageup", "home"):
-            await driver.press(key)
-            await driver.until(lambda: all("gone" in line for line in driver.lines() if line.startswith("12:")))
-        assert len(gallery.opened) < 150
-
-
-async def test_a_key_on_a_picture_that_is_not_read_yet_is_not_lost(tmp_path: Path) -> None:
-    gallery = WatchedGallery(tmp_path / "gallery", threading.Semaphore(0))
-    assert gallery.gate is not None
-    save(gallery, 1)
-    save(gallery, 2)
-    async with running(gallery, listed=False) as driver:
-        driver.history.put_days(gallery.days())
-        assert driver.lines()[1] == "12:02  …"
-        await driver.press("down", "full_stop")
-        assert driver.app.news == []
-        gallery.gate.release(10)
-        await driver.until(lambda: driver.app.news == [("starred", 1)])
-
-
 async def test_a_star_is_shown_told_and_taken_away_again(filled: Gallery) -> None:
     async with running(filled) as driver:
         await driver.press("j", "full_stop")
@@ -349,25 +206,6 @@ async def test_what_is_in_view_stays_there_when_pictures_come_and_go(filled: Gal
         assert driver.history.path == path and driver.history.border_subtitle == "33"
         assert len(set(lines) - set(driver.lines())) <= 1  # the picture is in view again
         assert any(line.startswith(f"12:{path.name[2:4]}") for line in driver.lines())
-
-
-async def test_pictures_that_are_read_late_come_below_those_of_this_session(filled: Gallery) -> None:
-    async with running(filled, listed=False) as driver:
-        driver.history.add(saved_pictures(filled)[:1])
-        driver.history.put_days(filled.days())
-        await driver.until(driver.has_read)
-        assert driver.history.border_subtitle == "30"
-        assert [line[-2:] for line in driver.lines()[1:4]] == ["30", "29", "28"]
-
-
-async def test_a_history_can_be_filled_before_it_is_on_the_screen(filled: Gallery) -> None:
-    app = Host(History(filled))
-    app.history.add(saved_pictures(filled)[:1])
-    app.history.look = "rows"
-    app.history.show_stars({saved_pictures(filled)[0].path})
-    async with app.run_test(size=(60, 14)) as pilot:
-        driver = Driver(app, pilot)
-        await driver.until(lambda: driver.lines()[1].startswith("12:30★ hill number 30"))
 
 
 async def test_without_unicode_everything_but_the_prompt_is_ascii(filled: Gallery) -> None:
@@ -430,39 +268,6 @@ async def test_the_picture_in_view_stays_in_view_at_every_size(filled: Gallery) 
         assert any(f"hill number {seed_of(driver.history.picture)}" in line for line in driver.lines())
 
 
-async def test_a_gallery_that_vanishes_is_said_in_its_rows(filled: Gallery) -> None:
-    async with running(filled) as driver:
-        shutil.rmtree(filled.root)
-        driver.app.query_one(Input).focus()
-        await driver.press("tab")  # whoever comes back sees how it is now
-        await driver.until(lambda: driver.lines()[1:] == [f"12:{minute}  gone" for minute in range(30, 20, -1)])
-        await driver.press("enter", "a", "end")
-        await driver.until(lambda: driver.lines()[-1] == "12:01  gone")
-        assert driver.app.news == []
-
-
-async def test_what_is_known_is_not_read_again(filled: Gallery) -> None:
-    gallery = WatchedGallery(filled.root)
-    async with running(gallery, size=(60, 22), listed=False) as driver:
-        driver.history.add(saved_pictures(gallery)[::-1])
-        gallery.opened.clear()
-        await driver.press("pagedown", "end")
-        await driver.until(lambda: any("▀" in line for line in driver.lines()))  # records come before thumbnails
-        assert gallery.opened == []
-
-
-async def test_foreign_and_broken_files_are_said_in_their_rows(gallery: Gallery) -> None:
-    (path,) = save(gallery, 1)
-    (path.parent / "130000-1-1.png").write_bytes(b"no picture")
-    (path.parent / "140000-1-1.png").mkdir()
-    async with running(gallery, size=(60, 22)) as driver:
-        lines = [line for line in driver.lines() if re.search(r"\d:\d", line)]
-        assert [line.strip(" ▀") for line in lines] == [
-            *("14:00  cannot be read", "13:00  no prompt", "12:01  hill number 1")
-        ]
-        await driver.until(lambda: any("▀" in line for line in driver.lines()))  # of the one that is a picture
-
-
 @pytest.mark.parametrize("look", ["rows", "cards", "strip"])
 async def test_no_prompt_moves_the_border_or_reaches_the_terminal_as_a_command(gallery: Gallery, look: str) -> None:
     for seed, prompt in enumerate((HOSTILE.replace("\ud800", ""), "山" * 300, "ש" * 300, "é" * 9000), 1):
@@ -488,7 +293,7 @@ import sys
 from pathlib import Path
 from flux_tui.gallery import Gallery
 from flux_tui.widgets.history import History
-from tests.tui.test_history import Host
+from tests.tui.history_host import Host
 
 gallery = Gallery(Path(sys.argv[1]))
 app = Host(History(gallery))
