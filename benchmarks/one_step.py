@@ -43,9 +43,9 @@ def our_step(folder: Path, dtype: str) -> Step:
 
     Memory is kept as `flux-tui` keeps it: in one heap, and given back before the steps, when programs are there.
     """
-    from flux_engine.host_memory import give_back, share_one_heap
+    from flux_engine.host_memory import give_back, share_heaps
 
-    share_one_heap()
+    share_heaps()
     import jax
     import jax.numpy as jnp
     from flax import nnx

@@ -18,7 +18,7 @@ from typing import Any
 
 from benchmarks.figures import Figure, parser, report
 from benchmarks.one_step import peak_bytes
-from flux_engine.host_memory import share_one_heap
+from flux_engine.host_memory import share_heaps
 
 BAR = 0.1
 # The model's name, its dtype, and pixels of each side.
@@ -67,7 +67,7 @@ def write_checkpoint(folder: Path, model: str) -> None:
 
 def painted(folder: Path, dtype: Any, side: int) -> dict[str, float]:
     """GB that were planned, and that this process, with memory kept as `flux-tui` keeps it, then took at its peak."""
-    share_one_heap()
+    share_heaps()
     from flux_engine import Engine, GenerationRequest, planning
     from flux_engine.loader import FluxModelLoader
     from flux_engine.programs import Picture

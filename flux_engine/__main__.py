@@ -6,13 +6,13 @@ import sys
 from collections.abc import Sequence
 
 from flux_engine import arguments, cli
-from flux_engine.host_memory import share_one_heap
+from flux_engine.host_memory import share_heaps
 
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Run the command line; returns the exit status."""
     cli.replace_closed_streams()
-    share_one_heap()
+    share_heaps()
     parser = arguments.Parser(prog="python -m flux_engine", description="Paint pictures with FLUX.1.")
     parser.add_argument("--version", action=arguments.ShowVersion)
     arguments.add_prompt(parser, required=True)

@@ -22,7 +22,7 @@ from flux_engine.arguments import (
     processes_of,
 )
 from flux_engine.display import say, to_nowhere
-from flux_engine.host_memory import share_one_heap
+from flux_engine.host_memory import share_heaps
 from flux_tui import paths, verbs
 from flux_tui.launch import add_app_arguments, launch_from
 from flux_tui.models import named_or_path
@@ -76,7 +76,7 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 def _run(argv: Sequence[str] | None) -> int:
     cli.replace_closed_streams()
-    share_one_heap()
+    share_heaps()
     arguments = parser().parse_args(argv)
     if getattr(arguments, "checkpoint_dir", None):
         arguments.checkpoint_dir = named_or_path(paths.models_file(), arguments.checkpoint_dir)

@@ -1,4 +1,4 @@
-"""How a process keeps its memory: with one heap for all threads, and without what it does not use any more."""
+"""How a process keeps its memory: with few heaps for all threads, and without what it does not use any more."""
 
 from __future__ import annotations
 
@@ -13,7 +13,8 @@ from flux_engine import host_memory
 HEAPS = """
 import ctypes, os, tempfile, threading
 {first}
-threads = [threading.Thread(target=lambda: bytearray(50_000)) for _ in range(4)]
+together = threading.Barrier(4)
+threads = [threading.Thread(target=lambda: (bytearray(50_000), together.wait())) for _ in range(4)]
 for thread in threads:
     thread.start()
 for thread in threads:
@@ -47,10 +48,11 @@ def said_by(program: str) -> list[int]:
 
 
 @pytest.mark.skipif(not is_glibc, reason="this machine's C library keeps memory in ways of its own")
-def test_threads_share_one_heap_when_told_so() -> None:
-    sharing = "from flux_engine.host_memory import share_one_heap; share_one_heap()"
-    (shared,), (by_itself,) = said_by(HEAPS.format(first=sharing)), said_by(HEAPS.format(first=""))
-    assert shared == 1 < by_itself
+def test_threads_share_a_heap_for_every_four_cores() -> None:
+    sharing = "from flux_engine.host_memory import share_heaps; share_heaps({cores})"
+    heaps = [said_by(HEAPS.format(first=sharing.format(cores=cores))) for cores in (1, 4, 11)]
+    (by_itself,) = said_by(HEAPS.format(first=""))
+    assert heaps == [[1], [1], [2]] and by_itself > 2
 
 
 @pytest.mark.skipif(not is_glibc, reason="this machine's C library keeps memory in ways of its own")
@@ -61,7 +63,7 @@ def test_what_is_freed_is_given_back() -> None:
 
 def test_a_c_library_without_such_functions_is_left_alone(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(host_memory.ctypes, "CDLL", lambda name: object())
-    host_memory.share_one_heap()
+    host_memory.share_heaps()
     host_memory.give_back()
 
 
