@@ -19,7 +19,7 @@ from einops import rearrange
 from flax import nnx
 
 from flux_engine.models.apart import is_apart
-from flux_engine.models.quantised import QuantisedKernel, product
+from flux_engine.models.quantised import QuantisedKernel, product, product_after_gelu
 from flux_engine.models.terms import along_last
 
 Block = TypeVar("Block", bound=nnx.Module)
@@ -231,13 +231,20 @@ class Linear(nnx.Linear):
         of_first = x @ kernel[:, :first] + along_last(bias[:first], x.ndim)
         return of_first, x @ kernel[:, first:] + along_last(bias[first:], x.ndim)
 
-    def joined(self, first: jax.Array, others: jax.Array) -> jax.Array:
-        """The outputs [B, S, out] of first inputs and others, side by side [B, S, in]."""
-        if not self._takes_parts(first):
-            return self(jnp.concatenate([first, others], axis=-1))
-        kernel, bias, inputs = self.kernel[...].astype(self.dtype), self.bias[...].astype(self.dtype), first.shape[-1]
-        of_first, of_others = first.astype(self.dtype) @ kernel[:inputs], others.astype(self.dtype) @ kernel[inputs:]
-        return of_first + of_others + along_last(bias, first.ndim)
+    def after_gelu(self, x: jax.Array, before: jax.Array | None = None) -> jax.Array:
+        """The outputs [B, S, out] of gelu(x), or of `before` and gelu(x) side by side [B, S, in]."""
+        stored = self.kernel[...]
+        if isinstance(stored, QuantisedKernel) and stored.fast and not self.terms:
+            y = product_after_gelu(x.astype(self.dtype), stored, before)
+            return y + along_last(self.bias[...].astype(self.dtype), x.ndim)
+        inputs = nnx.gelu(x)
+        if before is None:
+            return self(inputs)
+        if not self._takes_parts(x):
+            return self(jnp.concatenate([before, inputs], axis=-1))
+        kernel, bias, first = stored.astype(self.dtype), self.bias[...].astype(self.dtype), before.shape[-1]
+        of_first, of_others = before.astype(self.dtype) @ kernel[:first], inputs.astype(self.dtype) @ kernel[first:]
+        return of_first + of_others + along_last(bias, x.ndim)
 
     def _takes_parts(self, x: jax.Array) -> bool:
         """Whether products of parts are better than one of all: on a CPU, where there are some tokens.
@@ -259,5 +266,7 @@ class RMSNorm(nnx.Module):
 
     def __call__(self, x: jax.Array) -> jax.Array:
         x32 = x.astype(jnp.float32)
-        norm = x32 * jax.lax.rsqrt(jnp.mean(jnp.square(x32), axis=-1, keepdims=True) + self.eps)
-        return (norm * along_last(self.scale[...].astype(jnp.float32), x.ndim)).astype(x.dtype)
+        inverse = jax.lax.rsqrt(jnp.mean(jnp.square(x32), axis=-1, keepdims=True) + self.eps)
+        # A GPU would write the norms to memory and read them again: now what follows takes them from x and this.
+        inverse = jax.lax.optimization_barrier(inverse)
+        return (x32 * inverse * along_last(self.scale[...].astype(jnp.float32), x.ndim)).astype(x.dtype)

@@ -27,6 +27,7 @@ from flux_engine.models.layers import (
     stack_blocks,
 )
 from flux_engine.models.step_cache import StepCache, others
+from flux_engine.models.terms import along_last
 
 Dtypes = dict[str, jnp.dtype]
 Rope = tuple[jax.Array, jax.Array]
@@ -294,7 +295,7 @@ class SingleBlock(nnx.Module):
             return self.linear1.parted(modulate(x, shift, scale), 3 * x.shape[-1])
 
         def second(x: jax.Array, attended: jax.Array, mlp: jax.Array) -> jax.Array:
-            return x + gate * self.linear2.joined(attended, nnx.gelu(mlp))
+            return x + gate * self.linear2.after_gelu(mlp, attended)
 
         qkv, mlp = by_tokens(first, x)
         q, k, v = split_heads(qkv, self.num_heads)
@@ -309,7 +310,7 @@ class MLP(nnx.Module):
         self.fc2 = Linear(hidden, dim, rngs=rngs, **dtypes)
 
     def __call__(self, x: jax.Array) -> jax.Array:
-        return self.fc2(nnx.gelu(self.fc1(x)))
+        return self.fc2.after_gelu(self.fc1(x))
 
 
 class FinalLayer(nnx.Module):
@@ -345,7 +346,7 @@ def attention(q: jax.Array, k: jax.Array, v: jax.Array, rope: Rope) -> jax.Array
 
 def rotate(x: jax.Array, rope: Rope) -> jax.Array:
     """Turn the pairs (x0, x1), (x2, x3), ... of [B, S, H, K] by the angles of `rope`, in float32."""
-    cos, sin = (table[None, :, None, :] for table in rope)
-    even, odd = x[..., 0::2].astype(jnp.float32), x[..., 1::2].astype(jnp.float32)
-    turned = jnp.stack([cos * even - sin * odd, sin * even + cos * odd], axis=-1)
+    cos, sin = (table[None, :, None, :, None] for table in rope)
+    pairs = rearrange(x.astype(jnp.float32), "B S H (pairs two) -> B S H pairs two", two=2)
+    turned = cos * pairs + sin * along_last(jnp.float32([-1, 1]), pairs.ndim) * pairs[..., ::-1]
     return turned.reshape(x.shape).astype(x.dtype)

@@ -77,10 +77,14 @@ def test_a_linear_map_of_two_parts_or_into_two_is_the_map_itself(
     whole, x = make(dtype), jnp.asarray(draw("tokens", (2, tokens, 5), -1, 1), dtype)
     first, others = whole.parted(x, 3)
     assert (first.shape, others.shape) == ((2, tokens, 3), (2, tokens, 4))
-    expected = np.float32(whole(x))
-    for found in (jnp.concatenate([first, others], axis=-1), whole.joined(x[..., :2], x[..., 2:])):
+    bent = jnp.concatenate([x[..., :2], nnx.gelu(x[..., 2:])], axis=-1)
+    for found, expected in (
+        (jnp.concatenate([first, others], axis=-1), whole(x)),
+        (whole.after_gelu(x[..., 2:], x[..., :2]), whole(bent)),
+        (whole.after_gelu(x), whole(nnx.gelu(x))),
+    ):
         assert found.dtype == dtype
-        assert relative_error(np.float32(found), expected) < error
+        assert relative_error(np.float32(found), np.float32(expected)) < error
 
 
 def products(function: Callable[..., Any], *arguments: jax.Array) -> int:
@@ -91,7 +95,7 @@ def test_parts_of_some_tokens_are_products_of_their_own_on_a_cpu_alone(monkeypat
     whole, few, some = linear(jnp.float32), jnp.ones((1, 2, 5)), jnp.ones((1, 3, 5))
 
     def both(x: jax.Array) -> tuple[int, int]:
-        return products(lambda x: whole.parted(x, 3), x), products(whole.joined, x[..., :2], x[..., 2:])
+        return products(lambda x: whole.parted(x, 3), x), products(whole.after_gelu, x[..., 2:], x[..., :2])
 
     assert (both(few), both(some)) == ((1, 1), (2, 2))
     monkeypatch.setattr(jax, "default_backend", lambda: "gpu")

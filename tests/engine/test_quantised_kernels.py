@@ -13,7 +13,7 @@ import pytest
 from flax import nnx
 
 from flux_engine.models.layers import Linear, scan_blocks, stack_blocks
-from flux_engine.models.quantised import GROUP, QuantisedKernel, product, quantise
+from flux_engine.models.quantised import GROUP, QuantisedKernel, product, product_after_gelu, quantise
 from flux_engine.models.terms import InputGain, LowRank, Term
 from tests.tiny import draw, relative_error
 
@@ -113,13 +113,33 @@ def test_a_fast_product_rounds_each_token_to_8_bits(kind: str) -> None:
     assert relative_error(result, x @ dense(found)) > 1e-4
 
 
+@pytest.mark.parametrize("kind", ["int8", "fp8"])
+@pytest.mark.parametrize("is_alone", [True, False])
+def test_after_gelu_each_token_is_rounded_by_what_is_largest_in_it(kind: str, is_alone: bool) -> None:
+    x = draw("x", (4, 3, IN), -1, 1) * np.float32([[[4]], [[1]], [[1e-2]], [[50]]])
+    x[3] = -np.abs(x[3])  # of which GELU leaves nearly nothing
+    before = None if is_alone else draw("before", (4, 3, 8), -1, 1) * np.float32([[[4]], [[0]], [[9]], [[1e-3]]])
+    rows = IN if is_alone else IN + 8
+    found = quantise(jnp.asarray(draw("kernel", (rows, OUT), -1, 1)), kind, fast=True)
+    result = jax.jit(product_after_gelu)(jnp.asarray(x), found, None if is_alone else jnp.asarray(before))
+    bent = x * (1 + np.tanh(np.sqrt(2 / np.pi) * (x + 0.044715 * x.astype(np.float64) ** 3))) / 2
+    inputs = bent if is_alone else np.concatenate([before, bent], axis=-1)
+    sure = np.abs(inputs).max(axis=-1) > 0.18  # of smaller ones the scale is that of 0.17
+    expected = in_8_bits_by_token(np.float32(inputs), kind) @ dense(found)
+    assert sure.sum() == (6 if is_alone else 9)
+    assert relative_error(result[sure], expected[sure]) < 5e-3  # one number rounded to the other side is a hundredth
+    off = np.abs(result - inputs @ dense(found)).max(axis=-1)
+    assert (off < 0.04 * np.maximum(np.abs(inputs).max(axis=-1), 0.17) * np.sqrt(rows)).all()
+
+
 @pytest.mark.parametrize("fault", [np.nan, np.inf])
 def test_a_token_that_is_no_number_makes_no_number_and_spoils_no_other(fault: float) -> None:
     x = draw("x", (2, IN), -1, 1)
     x[1, 7] = fault
     found = quantise(jnp.asarray(draw("kernel", (IN, OUT), -1, 1)), "int8", fast=True)
-    result = product(jnp.asarray(x), found)
-    assert np.isfinite(result[0]).all() and np.isnan(result[1]).all()
+    for function in (product, product_after_gelu):
+        result = function(jnp.asarray(x), found)
+        assert np.isfinite(result[0]).all() and np.isnan(result[1]).all()
 
 
 def chained(blocks: Linear, x: jax.Array) -> jax.Array:
