@@ -42,8 +42,9 @@ def random_network(
         elif not is_stacked(component, path):
             leaves[path] = _placed(path, _made(keys[path], shape, dtype, form), placement)
         elif lies_apart(component, path, place):
-            blocks = [_made(key, shape[1:], dtype, form) for key in jax.random.split(keys[path], shape[0])]
-            leaves[path] = _apart(jax.device_put(blocks, block_place(place)))
+            blocks = jax.random.split(keys[path], shape[0])
+            sent = [_sent(_made(key, shape[1:], dtype, form), block_place(place)) for key in blocks]
+            leaves[path] = _apart(path, sent, placement)
         else:
             stack = _stack(jax.random.split(keys[path], shape[0]), shape[1:], dtype, form)
             leaves[path] = _placed(path, stack, placement)
@@ -59,11 +60,18 @@ def _placed(path: LeafPath, leaf: Any, placement: Placement) -> Any:
     return replace(leaf, values=values, scale=scale)
 
 
-def _apart(blocks: Sequence[Any]) -> Any:
+def _sent(block: Any, place: jax.sharding.Sharding) -> Any:
+    """Put there, of a kernel in few bits the values, before the next one is made."""
+    if not isinstance(block, QuantisedKernel):
+        return jax.block_until_ready(jax.device_put(block, place))
+    return replace(block, values=jax.block_until_ready(jax.device_put(block.values, place)))
+
+
+def _apart(path: LeafPath, blocks: Sequence[Any], placement: Placement) -> Any:
     """Kernels side by side; of those in few bits, the values."""
     if not isinstance(blocks[0], QuantisedKernel):
         return Apart(blocks)
-    scale = jnp.stack([block.scale for block in blocks])
+    scale = _placed((*path, "scale"), jnp.stack([block.scale for block in blocks]), placement)
     return replace(blocks[0], values=Apart(block.values for block in blocks), scale=scale)
 
 

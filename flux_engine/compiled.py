@@ -11,9 +11,10 @@ import jax.numpy as jnp
 from flax import nnx
 
 from flux_engine.models.apart import is_apart
-from flux_engine.models.layers import noting_programs
+from flux_engine.models.by_blocks import by_itself, noting_programs
 from flux_engine.models.step_cache import StepCache
 from flux_engine.models.transformer import Modulations
+from flux_engine.scalars import near
 
 OPTIONS = {"xla_cpu_scheduler_type": "CPU_SCHEDULER_TYPE_MEMORY_OPTIMIZED"}
 """XLA's compiler for a CPU, and no other, would order a program so that as much as can be runs side by side. Each
@@ -98,7 +99,8 @@ def _velocity(
 
     Text and modulations are the whole batch's.
     """
-    result = nnx.merge(graphdef, state).modulated(*_tokens(latents, text), _taken(rows, row), rope)
+    img, txt, by = by_itself(_inputs, latents, text, rows, near(latents, row))
+    result = nnx.merge(graphdef, state).modulated(img, txt, by, rope)
     return result.reshape(latents.shape).astype(jnp.float32)
 
 
@@ -114,19 +116,18 @@ def _cached_velocity(
     budget: jax.Array,
 ) -> tuple[jax.Array, StepCache]:
     """The same within an error budget, and the cache for the next velocity; see `flux_engine.models.step_cache`."""
-    transformer = nnx.merge(graphdef, state)
-    result, cache = transformer.modulated_within(budget, cache, *_tokens(latents, text), _taken(rows, row), rope)
+    img, txt, by = by_itself(_inputs, latents, text, rows, near(latents, row))
+    result, cache = nnx.merge(graphdef, state).modulated_within(budget, cache, img, txt, by, rope)
     return result.reshape(latents.shape).astype(jnp.float32), cache
 
 
-def _tokens(latents: jax.Array, text: jax.Array) -> tuple[jax.Array, jax.Array]:
-    """Latents [B, L, C], and the text for each of them."""
-    B, rows, columns, C = latents.shape
-    return latents.reshape(B, rows * columns, C), jnp.broadcast_to(text, (B, *text.shape[1:]))
-
-
-def _taken(rows: Modulations, row: jax.Array) -> Modulations:
-    return Modulations(*(jax.lax.dynamic_slice_in_dim(part, row, 1, axis=-2) for part in rows))
+def _inputs(
+    latents: jax.Array, text: jax.Array, rows: Modulations, row: jax.Array
+) -> tuple[jax.Array, jax.Array, Modulations]:
+    """Latents [B, L, C], the text for each of them, and the row of modulations."""
+    B, rows_of_tokens, columns, C = latents.shape
+    by = Modulations(*(jax.lax.dynamic_slice_in_dim(part, row, 1, axis=-2) for part in rows))
+    return latents.reshape(B, rows_of_tokens * columns, C), jnp.broadcast_to(text, (B, *text.shape[1:])), by
 
 
 _velocity_by_blocks, _cached_velocity_by_blocks = _exact(_velocity), _exact(_cached_velocity)
@@ -161,7 +162,9 @@ def lowered(function: Any, graphdef: nnx.GraphDef, state: nnx.State, *arguments:
     }
     whole, by_blocks = ways.get(function, (function, None))
     if by_blocks is not None and is_in_parts(state):
-        with noting_programs() as noted, jax.default_matmul_precision("highest"):
+        block = next(leaf[0] for leaf in jax.tree.leaves(state, is_leaf=is_apart) if is_apart(leaf))
+        place = block.sharding.with_memory_kind("device")
+        with noting_programs(place) as noted, jax.default_matmul_precision("highest"):
             jax.eval_shape(partial(by_blocks, graphdef), state, *arguments)
             return [program.lower(*shapes) for program, shapes in noted.items()]
     return [whole.lower(graphdef, state, *arguments)]

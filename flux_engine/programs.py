@@ -16,7 +16,8 @@ from flax import nnx
 
 from flux_engine import compiled
 from flux_engine.configs import CLIPTextConfig, Component, NetworkConfig, T5Config, TransformerConfig, VAEConfig
-from flux_engine.models.apart import Apart
+from flux_engine.models.apart import Apart, is_apart
+from flux_engine.models.by_blocks import BLOCKS_THERE
 from flux_engine.models.step_cache import empty_cache
 from flux_engine.models.transformer import Modulations
 from flux_engine.prompt_velocity import SIGMAS_AT_ONCE
@@ -26,7 +27,7 @@ from flux_engine.sampling.latents import PATCH, token_grid
 from flux_engine.sharding import Places
 from flux_engine.weights.checkpoint import abstract_network, named_leaves, rebuilt
 from flux_engine.weights.names import LeafPath
-from flux_engine.weights.placing import block_place, lies_apart, part_bytes
+from flux_engine.weights.placing import HOST, block_place, lies_apart, part_bytes
 from flux_engine.weights.quantised import in_memory
 
 Configs = Mapping[Component, NetworkConfig]
@@ -80,7 +81,16 @@ class Program(NamedTuple):
         inputs = sum(map(part_bytes, jax.tree.leaves(self.arguments)))
         analyses: list[Any] = [program.memory_analysis() for program in self.compile()]
         between = len(analyses) > 1  # one block's results are the next one's inputs
-        return inputs + max(it.temp_size_in_bytes + (1 + between) * it.output_size_in_bytes for it in analyses)
+        most = max(it.temp_size_in_bytes + (1 + between) * it.output_size_in_bytes for it in analyses)
+        return inputs + most + BLOCKS_THERE * self._waiting_bytes_of_a_block()
+
+    def _waiting_bytes_of_a_block(self) -> int:
+        """What comes from the host's memory for the largest block that has a program of its own."""
+        waiting: dict[str, int] = {}
+        for path, leaf in named_leaves(self.network[1]).items():
+            if is_apart(leaf) and leaf.sharding.memory_kind == HOST:
+                waiting[path[0]] = waiting.get(path[0], 0) + part_bytes(leaf[0])
+        return max(waiting.values(), default=0)
 
 
 def programs(configs: Configs, picture: Picture, residency: Residency, places: Places) -> tuple[Program, ...]:

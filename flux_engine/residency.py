@@ -12,7 +12,7 @@ from typing import Literal
 import jax
 
 from flux_engine.configs import Component
-from flux_engine.weights.names import STACKS, LeafPath, is_modulation
+from flux_engine.weights.names import STACKS, LeafPath, is_large, is_modulation
 from flux_engine.weights.placing import HOST, Placement
 
 ENCODERS: tuple[Component, ...] = ("clip_text", "t5_text")
@@ -26,7 +26,7 @@ class Residency:
         encoders: the text encoders: "disk" reads them for every new prompt, and lets them go; "alone" lets the other
             networks go before, to be read again after.
         modulations: the transformer's, 27 % of its weights, used once for all steps of a run.
-        blocks: the rest of the transformer's blocks, used in every step.
+        blocks: the kernels of the rest of the transformer's blocks, used in every step.
     """
 
     encoders: Literal["device", "host", "disk", "alone"] = "disk"
@@ -51,7 +51,9 @@ class Residency:
             return self.encoders == "host"
         if component != "transformer":
             return False
-        return (self.modulations if is_modulation(component, path) else self.blocks) == "host"
+        if is_modulation(component, path):
+            return self.modulations == "host"
+        return self.blocks == "host" and is_large(path)
 
     def placement(self, component: Component, there: Placement) -> Placement:
         """Where a network's leaves lie, if all of it would lie `there`."""

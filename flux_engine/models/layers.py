@@ -6,19 +6,16 @@ K head size, M mlp width, h w latent grid, C channels.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Iterator
-from contextlib import contextmanager
-from contextvars import ContextVar
-from functools import lru_cache
+from collections.abc import Callable, Collection
 from typing import Any, TypeVar
 
 import jax
 import jax.numpy as jnp
-import numpy as np
 from einops import rearrange
 from flax import nnx
 
 from flux_engine.models.apart import is_apart
+from flux_engine.models.by_blocks import block_at, fold_apart, to_device, waits_on_the_host
 from flux_engine.models.quantised import QuantisedKernel, product, product_after_gelu
 from flux_engine.models.terms import along_last
 
@@ -52,8 +49,7 @@ def scan_blocks(
     """Fold `carry` through stacked blocks, compiling `step(block, carry, *beside, *shared)` once for all of them.
 
     Weights may lie in the host's memory: a block's own come to the device while the block before it is computed, so
-    that two blocks' are there. Where they are arrays of their own (`Apart`), and this runs outside a compiled program,
-    each step is a program, and one serves all blocks; `step` and `last` are functions of a module then, not of a call.
+    that two blocks' are there. Where they are arrays of their own (`Apart`), `flux_engine.models.by_blocks` does it.
 
     Args:
         beside: trees of arrays [N, ...], of which each step gets its block's own.
@@ -65,30 +61,21 @@ def scan_blocks(
     graphdef, state = nnx.split(blocks)
     named, tree = jax.tree_util.tree_flatten_with_path(state, is_leaf=is_apart)
     leaves = [leaf for _, leaf in named]
-    waiting = [path[0].key not in idle and _waits(leaf) for path, leaf in named]
+    waiting = [path[0].key not in idle and waits_on_the_host(leaf) for path, leaf in named]
     stop = len(leaves[0]) if stop is None else stop
     walked = stop - (last is not None)
+    if any(map(is_apart, leaves)):
+        steps = [step] * (walked - start) + ([] if last is None else [last])
+        return fold_apart(graphdef, tree, leaves, waiting, steps, carry, beside, shared, start)
 
     def fetched(place: Any) -> list[jax.Array]:
-        return [to_device(_at(leaf, place)) for leaf, waits in zip(leaves, waiting, strict=True) if waits]
+        return [to_device(block_at(leaf, place)) for leaf, waits in zip(leaves, waiting, strict=True) if waits]
 
     def taken(by: Callable[..., Any], carry: Any, place: Any, ready: list[jax.Array]) -> Any:
         there = iter(ready)
-        own = [next(there) if waits else _at(leaf, place) for leaf, waits in zip(leaves, waiting, strict=True)]
-        others = jax.tree.map(lambda stack: _at(stack, place), beside)
+        own = [next(there) if waits else block_at(leaf, place) for leaf, waits in zip(leaves, waiting, strict=True)]
+        others = jax.tree.map(lambda stack: block_at(stack, place), beside)
         return by(nnx.merge(graphdef, jax.tree.unflatten(tree, own)), carry, *others, *shared)
-
-    apart = tuple(map(is_apart, leaves))
-    if any(apart):
-        programs = [_program(step, graphdef, tree, apart)] * (walked - start)
-        programs += [] if last is None else [_program(last, graphdef, tree, apart)]
-        for place, program in enumerate(programs, start):
-            own = [leaf[place] if alone else leaf for leaf, alone in zip(leaves, apart, strict=True)]
-            arguments = (own, carry, beside, shared, np.int32(place))
-            if (noted := _noted.get()) is not None:
-                noted[program] = jax.tree.map(lambda array: jax.ShapeDtypeStruct(array.shape, array.dtype), arguments)
-            carry = program(*arguments)
-        return carry
 
     def taken_while_the_next_comes(place: Any, both: tuple[Any, list[jax.Array]]) -> tuple[Any, list[jax.Array]]:
         carry, ready = both
@@ -100,50 +87,10 @@ def scan_blocks(
     return carry if last is None else taken(last, carry, walked, ready)
 
 
-_noted: ContextVar[dict[Any, Any] | None] = ContextVar("_noted", default=None)
-
-
-@contextmanager
-def noting_programs() -> Iterator[dict[Any, Any]]:
-    """The programs of single blocks that are run, or traced, until it ends, with the shapes of their arguments."""
-    noted: dict[Any, Any] = {}
-    token = _noted.set(noted)
-    try:
-        yield noted
-    finally:
-        _noted.reset(token)
-
-
-@lru_cache(maxsize=32)
-def _program(by: Callable[..., Any], graphdef: Any, tree: Any, apart: tuple[bool, ...]) -> Any:
-    """One block's step."""
-
-    def run(leaves: list[Any], carry: Any, beside: Any, shared: tuple[Any, ...], place: jax.Array) -> Any:
-        own = [leaf if alone else _at(leaf, place) for leaf, alone in zip(leaves, apart, strict=True)]
-        block = nnx.merge(graphdef, jax.tree.unflatten(tree, own))
-        return by(block, carry, *jax.tree.map(lambda stack: _at(stack, place), beside), *shared)
-
-    return jax.jit(run)
-
-
-def _waits(leaf: Any) -> bool:
-    """Whether it lies in the host's memory."""
-    return not is_apart(leaf) and jax.typeof(leaf).memory_space == jax.memory.Space.Host
-
-
-def _at(stack: jax.Array, place: Any) -> jax.Array:
-    return jax.lax.dynamic_index_in_dim(stack, place, keepdims=False)
-
-
 def map_blocks(blocks: Block, function: Callable[[Block], Any]) -> Any:
     """What `function` makes of each of the stacked blocks, as a tree of arrays [N, ...]; see `scan_blocks`."""
     graphdef, state = nnx.split(blocks)
     return jax.lax.map(lambda layer: function(nnx.merge(graphdef, to_device(layer))), state)
-
-
-def to_device(weights: Any) -> Any:
-    """A tree of arrays, wherever they are, in a compiled program; what is on the device is not copied."""
-    return jax.tree.map(lambda leaf: jax.device_put(leaf, jax.memory.Space.Device), weights)
 
 
 def map_rows(function: Callable[..., jax.Array], *arrays: jax.Array) -> jax.Array:

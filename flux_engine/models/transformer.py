@@ -16,6 +16,7 @@ from flax import nnx
 
 from flux_engine.configs import TransformerConfig
 from flux_engine.models.attention import attend
+from flux_engine.models.by_blocks import by_itself
 from flux_engine.models.layers import (
     Linear,
     RMSNorm,
@@ -157,7 +158,7 @@ class FluxTransformer2D(nnx.Module):
         Args:
             by: of B rows, or of one that serves all.
         """
-        return self.final_layer(self._blocks(self._embedded(img, txt), by, rope), by.final)
+        return self._ended(self._blocks(self._embedded(img, txt), by, rope), by)
 
     def modulated_within(
         self, budget: jax.Array, cache: StepCache, img: jax.Array, txt: jax.Array, by: Modulations, rope: Rope
@@ -171,10 +172,14 @@ class FluxTransformer2D(nnx.Module):
         first = self._double_blocks(streams, by, rope, stop=1)
         added = first[0] - streams[0]
         result, cache = others(cache, added, first[0], lambda: self._blocks(first, by, rope, start=1), budget)
-        return self.final_layer(result, by.final), cache
+        return self._ended(result, by), cache
 
     def _embedded(self, img: jax.Array, txt: jax.Array) -> Streams:
-        return self.img_in(img.astype(self.dtype)), self.txt_in(txt.astype(self.dtype))
+        return by_itself(self.img_in, img.astype(self.dtype)), by_itself(self.txt_in, txt.astype(self.dtype))
+
+    def _ended(self, img: jax.Array, by: Modulations) -> jax.Array:
+        velocity: jax.Array = by_itself(self.final_layer, img, by.final)
+        return velocity
 
     def _blocks(self, streams: Streams, by: Modulations, rope: Rope, start: int = 0) -> jax.Array:
         """Image tokens [B, L, D] after all double blocks from number `start` on and all single ones."""

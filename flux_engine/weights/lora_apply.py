@@ -21,7 +21,7 @@ from jax.sharding import PartitionSpec as P
 
 from flux_engine.models import terms
 from flux_engine.models.apart import is_apart
-from flux_engine.models.layers import to_device
+from flux_engine.models.by_blocks import to_device
 from flux_engine.models.terms import Change, InputGain, OutputGain, Term
 from flux_engine.weights import deltas
 from flux_engine.weights.checkpoint import Network

@@ -56,6 +56,11 @@ def is_modulation(component: str, path: LeafPath) -> bool:
     return component == "transformer" and is_stacked(component, path) and _MODULATION.fullmatch(path[1]) is not None
 
 
+def is_large(path: LeafPath) -> bool:
+    """Whether the leaf at `path` is a kernel, or the values of one in few bits: all else is less than a hundredth."""
+    return path[-1] == "kernel" or path[-2:] == ("kernel", "values")
+
+
 def stored_path(component: str, path: LeafPath, block: int | None = None) -> LeafPath:
     """Where the leaf at `path`, or its slice number `block` if it is stacked, is stored."""
     if block is None:

@@ -13,7 +13,7 @@ from jax.sharding import PartitionSpec as P
 
 from flux_engine.configs import Component
 from flux_engine.models.apart import Apart, is_apart
-from flux_engine.weights.names import LeafPath, is_modulation, is_stacked
+from flux_engine.weights.names import LeafPath, is_large, is_modulation, is_stacked
 
 DEVICE, HOST = "device", "pinned_host"  # JAX's names for a device's own memory, and the machine's that it reads itself
 Placement = Callable[[LeafPath, tuple[int, ...]], Sharding]
@@ -31,9 +31,8 @@ def lies_apart(component: Component, path: LeafPath, place: Sharding) -> bool:
 
     Several keep to the one program, whose exchanges between devices are tested.
     """
-    large = path[-1] == "kernel" or path[-2:] == ("kernel", "values")
-    wanted = component == "transformer" and large and not is_modulation(component, path)
-    return wanted and is_stacked(component, path) and place.memory_kind != HOST and _is_one(place, "gpu")
+    wanted = component == "transformer" and is_large(path) and not is_modulation(component, path)
+    return wanted and is_stacked(component, path) and _is_one(place, "gpu")
 
 
 def is_in_memory(place: Sharding) -> bool:

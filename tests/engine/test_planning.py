@@ -17,6 +17,7 @@ from flux_engine.planning import RESIDENCIES, Memory, Plan, check, free_memory, 
 from flux_engine.programs import Picture, programs
 from flux_engine.residency import Residency
 from flux_engine.sharding import Places
+from flux_engine.weights import placing
 from flux_engine.weights.placing import HOST, on_device
 from tests.engine.conftest import live_bytes
 
@@ -69,6 +70,18 @@ def test_what_a_step_needs_beside_its_weights_is_what_xla_says_of_the_program_th
     given = sum(array.nbytes for array in jax.tree.leaves(arguments))
     total = given + memory.temp_size_in_bytes + memory.output_size_in_bytes
     assert stages(batch)["steps"].working_bytes >= total == step.working_bytes()
+
+
+def test_of_blocks_that_come_from_the_host_two_are_there(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(placing, "_platform", lambda devices: "gpu")
+
+    def working_bytes(residency: Residency) -> int:
+        every = programs(CONFIGS, PICTURE, residency, CPU)
+        return next(it.working_bytes() for it in every if it.function.__name__ == "velocity")
+
+    D, M = SIZES.transformer.hidden_dim, SIZES.transformer.mlp_dim
+    double_block = 4 * (8 * D * D + 4 * D * M)
+    assert working_bytes(Residency(blocks="host")) == working_bytes(Residency()) + 2 * double_block
 
 
 def test_half_the_precision_is_half_the_weights_and_larger_pictures_need_more() -> None:

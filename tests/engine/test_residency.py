@@ -11,13 +11,14 @@ import pytest
 from flax import nnx
 
 from flux_engine import FluxModelLoader, run_diffuse_generation
+from flux_engine.models import by_blocks
 from flux_engine.models.apart import Apart, is_apart
 from flux_engine.models.layers import Linear, scan_blocks, stack_blocks
 from flux_engine.residency import Residency
 from flux_engine.weights import placing
 from flux_engine.weights.checkpoint import named_leaves
 from flux_engine.weights.names import LeafPath
-from flux_engine.weights.placing import HOST, on_device
+from flux_engine.weights.placing import DEVICE, HOST, on_device
 from tests.engine.conftest import live_bytes
 
 pytestmark = pytest.mark.usefixtures("compiled_alike")
@@ -49,7 +50,7 @@ def test_a_picture_is_the_same_wherever_its_weights_wait(checkpoint: Path, dtype
     streamed = FluxModelLoader(checkpoint_dir=checkpoint, dtype=dtype, residency=STREAMED)
     assert np.array_equal(painted(streamed), expected)
     blocks = {"img_mod", "txt_mod", "attn", "img_mlp", "txt_mlp", "modulation", "linear1", "linear2"}
-    assert on_host(streamed)["transformer"] == {*blocks, "query_norm", "key_norm"}
+    assert on_host(streamed)["transformer"] == blocks
     assert on_host(streamed)["t5_text"] and on_host(streamed)["clip_text"] and not on_host(streamed)["vae"]
 
 
@@ -89,13 +90,15 @@ def test_blocks_that_are_arrays_of_their_own_paint_the_same_picture(
     leaves = leaves_of()
     assert {path[-1] for path, leaf in leaves.items() if is_apart(leaf)} == {"kernel"}
     assert not is_apart(leaves["double_blocks", "img_mod", "kernel"])
-    loader.settle(STREAMED)
-    assert not any(map(is_apart, leaves_of().values()))
-    assert np.array_equal(painted(loader), expected)
-    loader.settle(Residency())
-    assert sum(map(is_apart, named_leaves(loader.load("transformer")[1]).values())) == sum(
-        map(is_apart, leaves.values())
-    )
+    apart = painted(loader)
+    for residency, kind in ((STREAMED, HOST), (Residency(), DEVICE)):
+        loader.settle(residency)
+        assert {path for path, leaf in leaves_of().items() if is_apart(leaf) and leaf.sharding.memory_kind == kind} == {
+            path for path, leaf in leaves.items() if is_apart(leaf)
+        }
+        assert np.array_equal(painted(loader), apart)
+    streamed = FluxModelLoader(checkpoint_dir=checkpoint, dtype="float32", residency=STREAMED)
+    assert np.array_equal(painted(streamed), apart)
 
 
 @pytest.mark.parametrize(("idle", "coming"), [((), 2), (("bias",), 1)])
@@ -116,6 +119,30 @@ def test_a_blocks_weights_come_while_the_block_before_is_computed(idle: tuple[st
     assert len(fetched) == coming
     assert {id(each) for each in fetched} <= {id(each) for each in body.outvars}  # and nothing else asks for them:
     assert not {id(each) for each in fetched} & {id(each) for eqn in body.eqns for each in eqn.invars}
+
+
+def test_the_next_blocks_weights_are_sent_for_when_the_block_before_is_done_and_before_this_one_is_told(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    made = [Linear(4, 4, rngs=nnx.Rngs(seed)) for seed in range(4)]
+    graphdef, state = nnx.split(stack_blocks(lambda rngs: Linear(4, 4, rngs=rngs), 4, nnx.Rngs(0)))
+    host = on_device(jax.devices()[0])((), ()).with_memory_kind(HOST)
+    state["kernel"].set_value(Apart(jax.device_put([block.kernel[...] for block in made], host)))
+    happened: list[str] = []
+
+    def noted(name: str, function: Any) -> Any:
+        return lambda *arguments: (happened.append(name), function(*arguments))[1]
+
+    monkeypatch.setattr(by_blocks, "to_device", noted("send", by_blocks.to_device))
+    monkeypatch.setattr(by_blocks, "_run", noted("tell", by_blocks._run))
+    monkeypatch.setattr(jax, "block_until_ready", noted("wait", jax.block_until_ready))
+    x = jax.random.normal(jax.random.key(0), (3, 4))
+    result = scan_blocks(nnx.merge(graphdef, state), lambda block, x: block(x), x)
+    assert happened == ["send"] + ["wait", "send", "tell"] * 3 + ["wait", "tell"]
+    expected = x
+    for block in made:
+        expected = block(expected)
+    np.testing.assert_allclose(result, expected, rtol=1e-5)
 
 
 def test_a_stack_apart_looks_like_an_array() -> None:

@@ -23,7 +23,7 @@ from flux_engine.residency import Residency
 from flux_engine.weights import filling, placing
 from flux_engine.weights.checkpoint import load_component, named_leaves
 from flux_engine.weights.names import LeafPath
-from flux_engine.weights.placing import HOST, on_device
+from flux_engine.weights.placing import DEVICE, HOST, on_device
 from tests.engine.test_residency import STREAMED, painted
 
 pytestmark = pytest.mark.usefixtures("quick_compilation")
@@ -92,13 +92,13 @@ def test_a_picture_in_few_bits_is_the_same_wherever_its_weights_wait(
 
     monkeypatch.setattr(placing, "_platform", lambda devices: "gpu")
     apart = FluxModelLoader(checkpoint_dir=checkpoint, dtype="float32", weights="int8")
-    assert np.abs(painted(apart) - expected).max() < 1e-5
-    assert sum(map(is_apart, in_few_bits(apart).values())) == 10
-    apart.settle(STREAMED)
-    assert not any(map(is_apart, in_few_bits(apart).values()))
-    assert np.array_equal(painted(apart), expected)
-    apart.settle(Residency())
-    assert sum(map(is_apart, in_few_bits(apart).values())) == 10
+    by_blocks = painted(apart)
+    assert np.abs(by_blocks - expected).max() < 1e-5
+    for residency, kind in ((STREAMED, HOST), (Residency(), DEVICE)):
+        apart.settle(residency)
+        values = [leaf for leaf in in_few_bits(apart).values() if is_apart(leaf)]
+        assert [leaf.sharding.memory_kind for leaf in values] == [kind] * 10
+        assert np.array_equal(painted(apart), by_blocks)
 
 
 def test_an_engine_reads_the_model_anew_for_another_kind_and_the_picture_says_which(checkpoint: Path) -> None:
