@@ -19,6 +19,7 @@ from flux_engine.memory import Networks
 from flux_engine.models.step_cache import StepCache, empty_cache
 from flux_engine.models.transformer import Modulations, rope_table
 from flux_engine.sampling.latents import image_ids, text_ids
+from flux_engine.scalars import near
 from flux_engine.sharding import Places
 from flux_engine.weights.placing import put
 
@@ -109,6 +110,8 @@ class PromptVelocity:
             found = compiled.modulations(graphdef, state, pooled, padded, self._guidance)
             self._modulations = Modulations(*(put(part, self._places.whole) for part in found))
             self._row_of = {sigma: row for row, sigma in enumerate(sigmas)}
+            for row in self._row_of.values():
+                near(self._rope[0], np.int32(row))  # while nothing waits for it
             self._cache = self._cache if recipe == self._recipe else None
             self._recipe = recipe
         return self._row_of[sigma]

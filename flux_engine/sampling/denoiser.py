@@ -17,6 +17,7 @@ import numpy as np
 from flux_engine.errors import RequestError
 from flux_engine.sampling.integrators import Integrator
 from flux_engine.sampling.timers import Timer
+from flux_engine.scalars import near
 
 Velocity = Callable[[jax.Array, np.float32], jax.Array]
 """v(latents, sigma): float32 latents of any shape and a float32 scalar in, a velocity of that shape out."""
@@ -85,8 +86,9 @@ class Denoiser:
         x = state.latents
         for step in range(state.step, self.timer.n_steps):
             sigma, sigma_next = sigmas[step], sigmas[step + 1]
+            now = near(x, sigma)
             x_next, v = self.integrator.step(velocity, x, sigma, sigma_next)
-            yield DenoiserState(step + 1, self.timer.n_steps, float(sigma_next), x_next, x - sigma * v)
+            yield DenoiserState(step + 1, self.timer.n_steps, float(sigma_next), x_next, x - now * v)
             x = x_next
 
 

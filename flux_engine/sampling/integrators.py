@@ -4,7 +4,8 @@ Rectified flow: x = (1 - sigma) * clean + sigma * noise, and along a path dx/dsi
 noise - clean. So at any sigma the estimate of the clean latents is x - sigma * v, and of the noise x + (1 - sigma) * v.
 
 Each integrator is plain arithmetic: it computes in the dtype of `x`, JAX or NumPy, takes sigmas as floats, scalars or
-traced values, and casts what the network gives to that dtype, so a bfloat16 network moves a float32 state.
+traced values, and casts what the network gives to that dtype, so a bfloat16 network moves a float32 state. What it
+multiplies with is on the device before the velocity is asked for: see `flux_engine.scalars`.
 """
 
 from __future__ import annotations
@@ -16,6 +17,8 @@ from types import MappingProxyType
 from typing import Any
 
 import jax
+
+from flux_engine.scalars import near
 
 Array = Any
 """A jax.Array or a numpy.ndarray."""
@@ -52,8 +55,9 @@ class Euler(Integrator):
     """
 
     def step(self, velocity: Velocity, x: Array, sigma: Sigma, sigma_next: Sigma) -> tuple[Array, Array]:
+        change = near(x, sigma_next - sigma)
         v = _evaluate(velocity, x, sigma)
-        return x + (sigma_next - sigma) * v, v
+        return x + change * v, v
 
 
 @dataclass(frozen=True)
@@ -66,11 +70,12 @@ class Heun(Integrator):
     """
 
     def step(self, velocity: Velocity, x: Array, sigma: Sigma, sigma_next: Sigma) -> tuple[Array, Array]:
+        change, half = near(x, sigma_next - sigma), near(x, (sigma_next - sigma) / 2)
         v = _evaluate(velocity, x, sigma)
-        euler = x + (sigma_next - sigma) * v
+        euler = x + change * v
 
         def corrected() -> Array:
-            return x + (sigma_next - sigma) * (v + _evaluate(velocity, euler, sigma_next)) / 2
+            return x + half * (v + _evaluate(velocity, euler, sigma_next))
 
         return _either(sigma_next == 0, lambda: euler, corrected), v
 
@@ -85,9 +90,10 @@ class DDIM(Integrator):
     """
 
     def step(self, velocity: Velocity, x: Array, sigma: Sigma, sigma_next: Sigma) -> tuple[Array, Array]:
+        now, now_clean, then, then_clean = (near(x, share) for share in (sigma, 1 - sigma, sigma_next, 1 - sigma_next))
         v = _evaluate(velocity, x, sigma)
-        clean, noise = x - sigma * v, x + (1 - sigma) * v
-        return (1 - sigma_next) * clean + sigma_next * noise, v
+        clean, noise = x - now * v, x + now_clean * v
+        return then_clean * clean + then * noise, v
 
 
 @dataclass(frozen=True)
@@ -103,17 +109,18 @@ class DPMSolverPP2S(Integrator):
     """
 
     def step(self, velocity: Velocity, x: Array, sigma: Sigma, sigma_next: Sigma) -> tuple[Array, Array]:
+        now, share = near(x, sigma), near(x, sigma_next / sigma)
         v = _evaluate(velocity, x, sigma)
-        clean = x - sigma * v
+        clean = x - now * v
 
         def at_midpoint() -> Array:
             signal, noise = ((1 - sigma) * (1 - sigma_next)) ** 0.5, (sigma * sigma_next) ** 0.5
             middle = noise / (signal + noise)
-            x_middle = _towards(clean, x, middle / sigma)
-            return x_middle - middle * _evaluate(velocity, x_middle, middle)
+            x_middle = _towards(clean, x, near(x, middle / sigma))
+            return x_middle - near(x, middle) * _evaluate(velocity, x_middle, middle)
 
         at_an_end = (sigma == 1) | (sigma_next == 0)
-        return _towards(_either(at_an_end, lambda: clean, at_midpoint), x, sigma_next / sigma), v
+        return _towards(_either(at_an_end, lambda: clean, at_midpoint), x, share), v
 
 
 INTEGRATORS: Mapping[str, Integrator] = MappingProxyType(
