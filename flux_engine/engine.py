@@ -43,6 +43,9 @@ from flux_engine.warming import compiling
 from flux_engine.weights.placing import on_host
 from flux_engine.where import MeshSizes
 
+Shown = tuple[DenoiserState, jax.Array]
+"""A state, and what a preview of it is made of: the clean latents [1, h, w, C] of its first picture."""
+
 WORDS: dict[Component, str] = {
     "clip_text": "CLIP text encoder",
     "t5_text": "T5 text encoder",
@@ -257,13 +260,16 @@ class Engine:
             noise=request.noise,
             timer=request.timer,
         )
+        # a device does what it is told in its order: of what is shown nothing is left to compute after the next step
+        shown: Iterator[Shown] = ((state, unpack(state.clean[:1])) for state in states)
         if loader.device.platform != "cpu" and not request.step_cache:  # to ask what was reused waits for the next step
-            states = _one_ahead(states)
+            shown = _one_ahead(shown)
         started = time.perf_counter()
-        for state in states:
+        for state, clean in shown:
             jax.block_until_ready(state.latents)
             clock.add("denoising", time.perf_counter() - started)
-            yield StepDone(state.step, state.num_steps, state.sigma, _preview(state, factors), network.reused())
+            preview = _rgb(latent_rgb(on_host(clean)[0], factors))
+            yield StepDone(state.step, state.num_steps, state.sigma, preview, network.reused())
             started = time.perf_counter()  # what the watcher does between steps is not ours
         return state.latents
 
@@ -283,7 +289,7 @@ def _prompt_cache() -> PromptCache:
     return PromptCache(platformdirs.user_cache_path("flux-tui", appauthor=False) / "prompts")
 
 
-def _one_ahead(states: Iterator[DenoiserState]) -> Iterator[DenoiserState]:
+def _one_ahead(states: Iterator[Shown]) -> Iterator[Shown]:
     """Each state when the device has been told the next step: it would wait while this one's preview is made."""
     before = next(states, None)
     while before is not None:
@@ -308,10 +314,6 @@ def _prompts(request: GenerationRequest) -> list[str]:
     if request.negative_prompt is None or request.true_cfg_scale <= 1:
         return [request.prompt]
     return [request.prompt, request.negative_prompt]
-
-
-def _preview(state: DenoiserState, factors: np.ndarray) -> RGBImage:
-    return _rgb(latent_rgb(on_host(unpack(state.clean[:1]))[0], factors))
 
 
 def _rgb(pixels: np.ndarray) -> RGBImage:
