@@ -14,6 +14,8 @@ from typing import NamedTuple
 import jax
 import jax.numpy as jnp
 
+from flux_engine.models.by_blocks import by_itself
+
 
 class StepCache(NamedTuple):
     """What is kept of the last pass in which all blocks ran; passed in and out of a compiled program.
@@ -48,18 +50,30 @@ def others(
         run: runs the others: their image tokens [B, L, D].
         budget: float32 scalar; what has changed by less is not computed. 0 computes always.
     """
-    spent = cache.spent + change(sign, cache.sign)
+    spent = by_itself(_spent, cache.spent, sign, cache.sign)
 
     def again() -> tuple[jax.Array, StepCache]:
-        return x + cache.added, cache._replace(spent=spent, reused=cache.reused + 1)
+        return by_itself(_again, cache, x, spent)
 
     def anew() -> tuple[jax.Array, StepCache]:
         y = run()
-        return y, StepCache(sign, y - x, jnp.zeros_like(spent), cache.reused)
+        return y, by_itself(_kept, cache, sign, x, y)
 
     if isinstance(spent, jax.core.Tracer):
         return jax.lax.cond(spent < budget, again, anew)
-    return again() if spent < budget else anew()  # blocks that have programs of their own are not asked for in vain
+    return again() if float(spent) < float(budget) else anew()  # no block's program is run in vain
+
+
+def _spent(before: jax.Array, sign: jax.Array, kept: jax.Array) -> jax.Array:
+    return before + change(sign, kept)
+
+
+def _again(cache: StepCache, x: jax.Array, spent: jax.Array) -> tuple[jax.Array, StepCache]:
+    return x + cache.added, cache._replace(spent=spent, reused=cache.reused + 1)
+
+
+def _kept(cache: StepCache, sign: jax.Array, x: jax.Array, y: jax.Array) -> StepCache:
+    return StepCache(sign, y - x, jnp.zeros_like(cache.spent), cache.reused)
 
 
 def change(sign: jax.Array, before: jax.Array) -> jax.Array:
