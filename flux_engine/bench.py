@@ -12,7 +12,7 @@ import sys
 import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 from importlib.metadata import version
 from typing import Any
 
@@ -61,6 +61,7 @@ class Measured:
     Attributes:
         device, mesh, versions: where, how it was shared, and with what.
         parameters: of all four networks.
+        waiting: of "encoders", "modulations" and "blocks", what the machine's memory held.
         compile_s: to trace and compile each stage's program, or to find it in the cache of compiled programs.
         seconds, flops: medians (of steps in a row the mean), and operations, by the same stages; modulations are those
             of up to 32 steps, a step is the rest of the transformer, decoding is of the whole batch.
@@ -80,6 +81,7 @@ class Measured:
     num_steps: int
     device: str
     mesh: str | None
+    waiting: tuple[str, ...]
     versions: dict[str, str]
     parameters: int
     compile_s: dict[str, float]
@@ -136,10 +138,10 @@ def measure(
     """
     sizes, places = MODELS[model](), Places.of(mesh)
     width, height = width or sizes.side_px, height or sizes.side_px
-    kind = resolve_dtype(dtype, places.device)
+    residency, kind = residency or Residency(), resolve_dtype(dtype, places.device)
     rows, columns = token_grid(height, width, sizes.vae.downsampling)
     there, whole = places.latents(batch_size, rows), places.whole
-    stages = _Stages(kind, weights, places, residency or Residency(), watch)
+    stages = _Stages(kind, weights, places, residency, watch)
     with jax.default_device(places.device):
         clip_ids, t5_ids = (
             np.zeros((1, length), np.int32) for length in (sizes.clip.max_position_embeddings, sizes.text_tokens)
@@ -181,6 +183,7 @@ def measure(
         num_steps=num_steps,
         device=str(places),
         mesh=None if mesh is None else str(mesh),
+        waiting=tuple(what for what, where in asdict(residency).items() if where == "host"),
         versions={name: version(name) for name in ("jax", "jaxlib", "flax")},
         parameters=stages.parameters,
         compile_s=stages.compile_s,

@@ -24,13 +24,20 @@ if TYPE_CHECKING:
 
 
 def bench(
-    models: Sequence[str], dtypes: Sequence[str], weights: Sequence[str] = ("full",), *, as_json: bool, **sizes: Any
+    models: Sequence[str],
+    dtypes: Sequence[str],
+    weights: Sequence[str] = ("full",),
+    *,
+    waiting: Sequence[str] = (),
+    as_json: bool,
+    **sizes: Any,
 ) -> int:
     """Measure each model in each type with each kind of weights; the exit status.
 
     Args:
         models: names in `MODELS`.
         dtypes, weights: as in a request. Full weights are measured before any others, which are compared with them.
+        waiting: "encoders", "modulations", "blocks": what the machine's memory holds meanwhile.
         sizes: width, height, num_steps, batch_size, mesh, as `flux_engine.bench.measure` takes them.
     """
 
@@ -40,10 +47,10 @@ def bench(
         check_sampling(sizes["num_steps"], 0, sizes["batch_size"], None)
         stdout, lines = Stdout(), _json_lines if as_json else _text_lines
         for model, dtype in product(models, dtypes):
-            full = _in_a_process_of_its_own(model, dtype, "full", sizes)
+            full = _in_a_process_of_its_own(model, dtype, "full", waiting, sizes)
             stdout.write(*(line.encode() for line in lines(full)))
             for kind in (kind for kind in weights if kind != "full"):
-                found = _compared(_in_a_process_of_its_own(model, dtype, kind, sizes), full)
+                found = _compared(_in_a_process_of_its_own(model, dtype, kind, waiting, sizes), full)
                 stdout.write(*(line.encode() for line in lines(found)))
         return DONE
 
@@ -62,16 +69,19 @@ def _compared(found: Measured, full: Measured) -> Measured:
     return replace(found, psnr_db=psnr(full.velocity, found.velocity))
 
 
-def _measured(model: str, dtype: Any, weights: Any, sizes: Mapping[str, Any]) -> Measured:
+def _measured(model: str, dtype: Any, weights: Any, waiting: Sequence[str], sizes: Mapping[str, Any]) -> Measured:
     allow_most_of_the_device()
     from flux_engine.bench import measure
     from flux_engine.compile_cache import keep_compiled
+    from flux_engine.residency import Residency
 
     keep_compiled()
+    host: Any = dict.fromkeys(waiting, "host")
     return measure(
         model,
         dtype=dtype,
         weights=weights,
+        residency=Residency(**host),
         watch=lambda stage: say(f"{model} {dtype} {weights}: {stage}"),
         **sizes,
     )
@@ -90,9 +100,11 @@ def _text_lines(found: Measured) -> Iterable[str]:
     kind = "" if found.weights == "full" else f"{found.weights}  "
     size = f"{found.width}x{found.height}"
     yield f"{found.model}  {found.dtype}  {kind}{pictures}{size}  on {found.device}{mesh}; {versions}"
+    waiting = {"waiting": f"{', '.join(found.waiting)}, in the machine's memory"} if found.waiting else {}
     rows = {stage: _rate(found, stage) for stage in found.seconds}
     for name, value in {
         "parameters": f"{found.parameters:,}",
+        **waiting,
         "compiling": ", ".join(f"{stage} {seconds:.1f} s" for stage, seconds in found.compile_s.items()),
         **rows,
         f"picture, {found.num_steps} steps": _seconds(found.picture_s),

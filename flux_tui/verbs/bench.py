@@ -28,6 +28,13 @@ def add_parser(verbs: Verbs[argparse.ArgumentParser]) -> None:
         default=["full"],
         help="one kind or several; each is compared with full weights, which are measured before it",
     )
+    parser.add_argument(
+        "--waiting",
+        nargs="*",
+        choices=("encoders", "modulations", "blocks"),
+        default=[],
+        help="what waits in the machine's memory, as with a small card (default: nothing)",
+    )
     parser.add_argument("--width", type=int, help="pixels (default: the model's own)")
     parser.add_argument("--height", type=int, help="pixels (default: the model's own)")
     parser.add_argument("--num-steps", type=int, default=8, help="steps to time, and of the picture (default: 8)")
@@ -50,5 +57,6 @@ def run(arguments: argparse.Namespace) -> int:
         num_steps=arguments.num_steps,
         batch_size=arguments.batch_size,
         mesh=arguments.mesh,
+        waiting=arguments.waiting,
         as_json=arguments.json,
     )

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from dataclasses import replace
+from typing import Any
 
 import jax
 import jax.numpy as jnp
@@ -16,6 +17,7 @@ from flux_engine.bench_sizes import MODELS
 from flux_engine.bench_weights import random_network
 from flux_engine.configs import FLUX_DEV
 from flux_engine.loader import DEMO_CHECKPOINT
+from flux_engine.residency import Residency
 from flux_engine.weights.placing import on_device
 from flux_engine.weights.sources import open_checkpoint
 from tests.tiny_checkpoint import TRANSFORMER
@@ -39,6 +41,15 @@ def test_a_measurement_hangs_together() -> None:
     assert found.flops_per_s("step") == pytest.approx(found.flops["step"] / step)
     assert found.device_flops_per_s is None  # of a CPU no peak is known
     assert found.peak_bytes > 4 * found.parameters
+
+
+def test_what_waits_in_the_machines_memory_changes_no_number_and_is_told() -> None:
+    size: dict[str, Any] = {"width": 32, "height": 32, "num_steps": 1}
+    there = measure("demo", dtype="float32", **size)
+    found = measure("demo", dtype="float32", residency=Residency(modulations="host", blocks="host"), **size)
+    assert np.array_equal(found.velocity, there.velocity)
+    assert (there.waiting, found.waiting) == ((), ("modulations", "blocks"))
+    assert "  waiting            modulations, blocks, in the machine's memory" in bench_cli._text_lines(found)
 
 
 def test_random_weights_keep_numbers_in_bounds() -> None:
@@ -85,7 +96,7 @@ def test_weights_in_few_bits_are_measured_after_full_ones_and_compared(
     known = measure("demo", dtype="float32", width=32, height=32, num_steps=1)
     ramp = np.linspace(0, 1, known.velocity.size, dtype=np.float32).reshape(known.velocity.shape)
 
-    def measured(model: str, dtype: str, weights: str, sizes: dict[str, int]) -> Measured:
+    def measured(model: str, dtype: str, weights: str, waiting: list[str], sizes: dict[str, int]) -> Measured:
         return replace(known, weights=weights, velocity=ramp + (0.01 if weights == "fp8" else 0))
 
     monkeypatch.setattr(bench_cli, "_in_a_process_of_its_own", measured)

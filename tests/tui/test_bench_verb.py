@@ -15,9 +15,10 @@ def test_the_command_prints_a_table_or_json(capsys: pytest.CaptureFixture[str]) 
     assert main(["bench", "demo", *small]) == 0
     table = capsys.readouterr().out
     assert table.startswith("demo  float32  32x32  on ") and "peak memory" in table
-    assert main(["bench", "demo", *small, "--json"]) == 0
+    assert main(["bench", "demo", *small, "--json", "--waiting", "blocks", "encoders"]) == 0
     (line,) = capsys.readouterr().out.splitlines()
     assert json.loads(line)["event"] == "measured" and json.loads(line)["parameters"] == 9_043_059
+    assert json.loads(line)["waiting"] == ["encoders", "blocks"]
 
 
 @pytest.mark.parametrize(
