@@ -57,7 +57,10 @@ def is_modulation(component: str, path: LeafPath) -> bool:
 
 
 def is_large(path: LeafPath) -> bool:
-    """Whether the leaf at `path` is a kernel, or the values of one in few bits: all else is less than a hundredth."""
+    """Whether the leaf at `path` is a kernel, or the values of one in few bits.
+
+    The scales of 4 bits are a sixteenth of those in size; all else is a thousandth or so.
+    """
     return path[-1] == "kernel" or path[-2:] == ("kernel", "values")
 
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +16,7 @@ from flux_engine import FluxModelLoader, run_diffuse_generation
 from flux_engine.models import by_blocks
 from flux_engine.models.apart import Apart, is_apart
 from flux_engine.models.layers import Linear, scan_blocks, stack_blocks
+from flux_engine.models.quantised import quantise
 from flux_engine.residency import Residency
 from flux_engine.weights import placing
 from flux_engine.weights.checkpoint import named_leaves
@@ -143,6 +146,24 @@ def test_the_next_blocks_weights_are_sent_for_when_the_block_before_is_done_and_
     for block in made:
         expected = block(expected)
     np.testing.assert_allclose(result, expected, rtol=1e-5)
+
+
+def test_options_of_a_gpu_are_for_full_weights_there_alone(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(by_blocks, "OPTIONS", {"no_such_option": True})
+    graphdef, state = nnx.split(stack_blocks(lambda rngs: Linear(4, 4, rngs=rngs), 2, nnx.Rngs(0)))
+    kernels = state["kernel"].get_value()
+    few = jax.vmap(partial(quantise, kind="int8"))(kernels)
+
+    def folded(kernel: Any) -> Any:
+        by_blocks._of_a_block.cache_clear()
+        state["kernel"].set_value(kernel)
+        return scan_blocks(nnx.merge(graphdef, state), lambda block, x: block(x), jax.numpy.ones((3, 4)))
+
+    folded(Apart(kernels))
+    monkeypatch.setattr(jax, "default_backend", lambda: "gpu")
+    folded(replace(few, values=Apart(few.values)))
+    with pytest.raises(jax.errors.JaxRuntimeError, match="no_such_option"):
+        folded(Apart(kernels))
 
 
 def test_a_stack_apart_looks_like_an_array() -> None:
