@@ -93,7 +93,6 @@ class Picker(ModalScreen[T | None]):
         ellipsis: str = UNICODE.ellipsis,
     ) -> None:
         super().__init__()
-        self._title = title
         self._find = find
         self._read = read
         self._has_read = asyncio.Event()
@@ -102,13 +101,12 @@ class Picker(ModalScreen[T | None]):
         self._searched = ""
         self._typed = self.TYPED(placeholder=placeholder, select_on_focus=False)
         self._matches = _Matches(ellipsis)
+        # Held, not queried: what is read may come when the screen has lost its widgets and still goes.
+        self._box = Vertical(self._typed, self._empty, self._matches)
+        self._box.border_title = title
 
     def compose(self) -> ComposeResult:
-        with Vertical() as box:
-            box.border_title = self._title
-            yield self._typed
-            yield self._empty
-            yield self._matches
+        yield self._box
         yield KeyFooter()
 
     def on_mount(self) -> None:
@@ -141,9 +139,8 @@ class Picker(ModalScreen[T | None]):
         """Find once more, with the cursor on the row at a place, or where it was."""
         self._found = self._find(self._searched)
         self._matches.show([label for label, _ in self._found[:MAX_SHOWN]], self.place if place is None else place)
-        box = self.query_one(Vertical)
-        box.set_class(not self._found, "-none")
-        box.border_subtitle = self.count_shown(len(self._found))
+        self._box.set_class(not self._found, "-none")
+        self._box.border_subtitle = self.count_shown(len(self._found))
 
     def count_shown(self, count: int) -> str:
         """What is said of how many were found."""

@@ -159,6 +159,21 @@ async def test_a_key_that_comes_before_the_folder_is_read_waits_for_it(
         assert "1 on, 1 listed" in str(driver.app.screen.query_one("Vertical").border_subtitle)
 
 
+async def test_a_folder_that_is_read_while_the_picker_goes_is_nobodys_fault(
+    gallery: Gallery, folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    may_read = threading.Event()
+    read = screen.lora_files
+    monkeypatch.setattr(screen, "lora_files", lambda folder: read(folder) if may_read.wait(WAIT_S) else [])
+    async with running(gallery) as driver:
+        await opened(driver, words=False)
+        shown = driver.app.screen
+        await shown.remove_children()  # what Textual does first when a screen is closed
+        may_read.set()
+        await driver.app.workers.wait_for_complete([it for it in driver.app.workers if it.node is shown])
+        await closed(driver)
+
+
 async def test_a_folder_that_does_not_answer_is_said(gallery: Gallery, monkeypatch: pytest.MonkeyPatch) -> None:
     async def in_vain(function: Callable[[], object]) -> None:
         raise TimeoutError
