@@ -20,7 +20,9 @@ engine = Engine()
 %s
 print(counted["cache_hits"], counted["cache_misses"])
 """
-PAINT = 'list(engine.generate(GenerationRequest(prompt="a hill", width=32, height=32, num_steps=1)))'
+PAINT = """
+list(engine.generate(GenerationRequest(prompt="a hill", width=32, height=32, num_steps=1, dtype="float32")))
+"""
 ADD = "jax.jit(lambda x: x + 1)(1.0)"
 
 

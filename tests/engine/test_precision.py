@@ -20,7 +20,7 @@ CPU = jax.devices("cpu")[0]
 def timings(monkeypatch: pytest.MonkeyPatch) -> Iterator[dict[str, float]]:
     """Seconds that a product seems to take in each type."""
     seconds: dict[str, float] = {}
-    monkeypatch.setattr(precision, "_product_seconds", lambda dtype, device: seconds[dtype])
+    monkeypatch.setattr(precision, "_product_seconds", lambda device: (seconds["float32"], seconds["bfloat16"]))
     precision._faster_on_cpu.cache_clear()
     yield seconds
     precision._faster_on_cpu.cache_clear()
@@ -59,6 +59,23 @@ def test_auto_on_an_accelerator_is_bfloat16_unmeasured(platform: str, timings: d
     assert resolve_dtype("auto", SimpleNamespace(platform=platform)) == jnp.bfloat16
 
 
+@pytest.mark.parametrize("faster", ["float32", "bfloat16"])
+def test_a_machine_that_is_slow_for_a_while_is_so_for_both_types(faster: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    now, products = 0.0, []
+
+    def multiply(matrix: jax.Array, _: jax.Array) -> jax.Array:
+        nonlocal now
+        products.append(matrix.dtype.name)
+        slow = len(products) <= 2 * precision.PROBE_ROUNDS - 2  # all but the last of each
+        now += (1.0 if matrix.dtype.name == faster else 2.0) * (10.0 if slow else 1.0)
+        return matrix
+
+    monkeypatch.setattr(precision, "PROBE_SIZE", 16)
+    monkeypatch.setattr(jax, "jit", lambda function: multiply)
+    monkeypatch.setattr(precision.time, "perf_counter", lambda: now)
+    assert precision._product_seconds(CPU) == ((1.0, 2.0) if faster == "float32" else (2.0, 1.0))
+
+
 def test_the_measurement_times_a_product(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(precision, "PROBE_SIZE", 16)
-    assert 0 < precision._product_seconds("bfloat16", CPU) < 10
+    assert all(0 < seconds < 10 for seconds in precision._product_seconds(CPU))
