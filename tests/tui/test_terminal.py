@@ -106,7 +106,9 @@ def test_an_interrupt_while_the_terminal_is_asked_leaves_it_as_it_was(tmp_path: 
         terminal.answers = {}
         terminal.until(lambda: not terminal.echoes)
         terminal.press("\x03")
-        assert terminal.end() == 130
+        # Under `python -m` an interrupt while code in a string runs, as dataclasses do, ends it by the signal: CPython
+        # looks at whether one came last of all. To a shell both are 130.
+        assert terminal.end() in (130, -signal.SIGINT)
         assert terminal.echoes
         assert "interrupted" in terminal.text() and "Traceback" not in terminal.text()
 
