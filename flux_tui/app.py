@@ -34,6 +34,7 @@ from flux_tui.keys import APP_KEYS, all_bindings, effective_keys, key_faults, wr
 from flux_tui.screens.help import HelpScreen
 from flux_tui.screens.help_pages import help_sections, key_sections
 from flux_tui.screens.main import MainScreen
+from flux_tui.screens.palette import Palette
 from flux_tui.screens.quit import QuitScreen
 from flux_tui.session import Session
 from flux_tui.terminal import clipboard, kitty, notify, output
@@ -263,6 +264,10 @@ class FluxApp(KeysInOrder, inherit_bindings=False):
     def on_terminal_supports_synchronized_output(self, message: messages.TerminalSupportsSynchronizedOutput) -> None:
         if not self.session.option("sync"):
             message.prevent_default()
+
+    def action_command_palette(self) -> None:
+        if not isinstance(self.screen, Palette):
+            self.push_screen(Palette(id="--command-palette"))
 
     def on_command_palette_opened(self, event: CommandPalette.Opened) -> None:
         for typed in self.screen.query(CommandInput):  # none if it is closed again already

@@ -220,6 +220,14 @@ class _Matches(OptionList, can_focus=False):
         self._fill()
         self.highlighted = min(place or 0, len(labels) - 1) if labels else None
 
+    def action_page_up(self) -> None:
+        if self.scrollable_content_region:  # not before there are rows on the screen: Textual would look for theirs
+            super().action_page_up()  # type: ignore[no-untyped-call]
+
+    def action_page_down(self) -> None:
+        if self.scrollable_content_region:
+            super().action_page_down()  # type: ignore[no-untyped-call]
+
     def on_resize(self) -> None:
         place = self.highlighted
         self._fill()

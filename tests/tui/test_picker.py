@@ -210,3 +210,10 @@ async def test_rows_that_cannot_be_read_are_said_and_the_way_out_is_open(monkeyp
 async def test_it_sends_nothing_while_nobody_types() -> None:
     async with picking(FRUIT) as (app, _):
         assert not app.screen.query_one(Input).cursor_blink
+
+
+@pytest.mark.parametrize("key", ["pagedown", "pageup"])
+async def test_no_page_is_turned_where_no_row_has_room(key: str) -> None:
+    async with picking(FRUIT, size=(40, 3)) as (app, pilot):
+        await pilot.press(key, "enter")
+        assert app.result == 1
