@@ -9,7 +9,7 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from contextvars import ContextVar
 from functools import lru_cache, partial
-from typing import Any
+from typing import Any, NamedTuple
 
 import jax
 import numpy as np
@@ -25,16 +25,24 @@ choose one for what comes before GELU, which then is a kernel of its own, too; c
 the product. On an H100 that was 1 % of a step, and the programs took 4 s to compile where it had been 11."""
 
 
+class Stack(NamedTuple):
+    """Stacked blocks in pieces: their structure, and the leaves of their state in its tree's order.
+
+    Of the leaves that are `waiting` a block's own must be sent for.
+    """
+
+    graphdef: Any
+    tree: Any
+    leaves: list[Any]
+    waiting: list[bool]
+
+    def block(self, own: list[Any]) -> Any:
+        """One block, with leaves of its own."""
+        return nnx.merge(self.graphdef, jax.tree.unflatten(self.tree, own))
+
+
 def fold_apart(
-    graphdef: Any,
-    tree: Any,
-    leaves: Sequence[Any],
-    waiting: Sequence[bool],
-    steps: Sequence[Callable[..., Any]],
-    carry: Any,
-    beside: Any,
-    shared: tuple[Any, ...],
-    start: int,
+    stack: Stack, steps: Sequence[Callable[..., Any]], carry: Any, beside: Any, shared: tuple[Any, ...], start: int
 ) -> Any:
     """What `flux_engine.models.layers.scan_blocks` does, with a program for each step.
 
@@ -42,25 +50,24 @@ def fold_apart(
     what it shall copy, it copies when all that it was told before is done.
 
     Args:
-        graphdef, tree, leaves: of the stack; some of the leaves are `Apart`.
-        waiting: of which leaves a block's own must be sent for.
+        stack: some of its leaves are `Apart`.
         steps: functions of a module, not of a call: their programs are kept.
         carry, beside, shared, start: as there.
     """
-    apart = tuple(map(is_apart, leaves))
-    first = leaves[apart.index(True)][0]
+    apart = tuple(map(is_apart, stack.leaves))
+    first = stack.leaves[apart.index(True)][0]
     is_traced, in_few_bits = isinstance(first, jax.core.Tracer), first.dtype.itemsize == 1
 
     def sent(number: int) -> list[Any]:
-        own = [leaf[start + number] if alone else leaf for leaf, alone in zip(leaves, apart, strict=True)]
-        return [to_device(leaf) if waits else leaf for leaf, waits in zip(own, waiting, strict=True)]
+        own = [leaf[start + number] if alone else leaf for leaf, alone in zip(stack.leaves, apart, strict=True)]
+        return [to_device(leaf) if waits else leaf for leaf, waits in zip(own, stack.waiting, strict=True)]
 
     coming = sent(0) if steps else []
     for number, step in enumerate(steps):
-        if any(waiting) and not is_traced:
+        if any(stack.waiting) and not is_traced:
             jax.block_until_ready(carry)  # so that the weights of the block before are not there any more
         own, coming = coming, sent(number + 1) if number + 1 < len(steps) else []
-        program = _of_a_block(step, graphdef, tree, apart, in_few_bits)
+        program = _of_a_block(step, stack.graphdef, stack.tree, apart, in_few_bits)
         carry = _run(program, own, carry, beside, shared, near(first, np.int32(start + number)))
     return carry
 

@@ -15,7 +15,7 @@ from einops import rearrange
 from flax import nnx
 
 from flux_engine.models.apart import is_apart
-from flux_engine.models.by_blocks import block_at, fold_apart, to_device, waits_on_the_host
+from flux_engine.models.by_blocks import Stack, block_at, fold_apart, to_device, waits_on_the_host
 from flux_engine.models.quantised import QuantisedKernel, product, product_after_gelu
 from flux_engine.models.terms import along_last
 
@@ -62,11 +62,12 @@ def scan_blocks(
     named, tree = jax.tree_util.tree_flatten_with_path(state, is_leaf=is_apart)
     leaves = [leaf for _, leaf in named]
     waiting = [path[0].key not in idle and waits_on_the_host(leaf) for path, leaf in named]
+    stack = Stack(graphdef, tree, leaves, waiting)
     stop = len(leaves[0]) if stop is None else stop
     walked = stop - (last is not None)
     if any(map(is_apart, leaves)):
         steps = [step] * (walked - start) + ([] if last is None else [last])
-        return fold_apart(graphdef, tree, leaves, waiting, steps, carry, beside, shared, start)
+        return fold_apart(stack, steps, carry, beside, shared, start)
 
     def fetched(place: Any) -> list[jax.Array]:
         return [to_device(block_at(leaf, place)) for leaf, waits in zip(leaves, waiting, strict=True) if waits]
@@ -74,8 +75,8 @@ def scan_blocks(
     def taken(by: Callable[..., Any], carry: Any, place: Any, ready: list[jax.Array]) -> Any:
         there = iter(ready)
         own = [next(there) if waits else block_at(leaf, place) for leaf, waits in zip(leaves, waiting, strict=True)]
-        others = jax.tree.map(lambda stack: block_at(stack, place), beside)
-        return by(nnx.merge(graphdef, jax.tree.unflatten(tree, own)), carry, *others, *shared)
+        others = jax.tree.map(lambda array: block_at(array, place), beside)
+        return by(stack.block(own), carry, *others, *shared)
 
     def taken_while_the_next_comes(place: Any, both: tuple[Any, list[jax.Array]]) -> tuple[Any, list[jax.Array]]:
         carry, ready = both
