@@ -92,6 +92,7 @@ def _demo(side_px: int) -> Paint:
     loader.encode_prompts(PROMPTS)
 
     def paint(number: int, budget: float, steps: int) -> Run:
+        loader.release_transformer()  # and with it the modulations that are kept from the budget before
         network = loader.prepare_conditioned_network(PROMPTS[number], height=side_px, width=side_px, step_cache=budget)
         latents, seconds = _denoised(network, steps, number)
         image = np.asarray(loader.decode_latents(latents))

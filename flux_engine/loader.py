@@ -30,7 +30,7 @@ from flux_engine.memory import Networks
 from flux_engine.precision import resolve_dtype
 from flux_engine.preview import fit_to_colour_fields, load_factors
 from flux_engine.prompt_cache import PromptCache
-from flux_engine.prompt_velocity import PromptVelocity
+from flux_engine.prompt_velocity import KeptModulations, PromptVelocity
 from flux_engine.request import (
     DType,
     LoraUse,
@@ -118,6 +118,7 @@ class FluxModelLoader:
             weights=weights,
             kept=prompt_cache,
         )
+        self._modulations = KeptModulations()
         self._latent_rgb: np.ndarray | None = None
 
     # Prompts
@@ -162,6 +163,7 @@ class FluxModelLoader:
         if negative_prompt is None and true_cfg_scale > 1:
             notes.append("True CFG has no effect without a negative prompt.")
         self.load("transformer")
+        self._modulations.keep_only(encoded)
         fields = [
             PromptVelocity(
                 self._networks,
@@ -172,6 +174,7 @@ class FluxModelLoader:
                 columns,
                 self.places,
                 step_cache,
+                self._modulations,
             )
             for text in encoded
         ]
@@ -341,6 +344,7 @@ class FluxModelLoader:
     def release_transformer(self) -> None:
         """Free the transformer; the next step of any conditioned network reads it again."""
         self._networks.release("transformer")
+        self._modulations.keep_only([])
 
     def release_vae(self) -> None:
         """Free the autoencoder; the next picture reads it again."""

@@ -6,7 +6,7 @@ those weights need not be on the device while the steps are taken.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Hashable, Sequence
 from typing import Any
 
 import jax
@@ -26,6 +26,28 @@ from flux_engine.weights.placing import put
 SIGMAS_AT_ONCE = 32  # 64 MiB in FLUX.1; one program serves every number of steps
 
 
+class KeptModulations:
+    """The modulations that were computed last for each of a picture's texts: the same again with another seed has them.
+
+    They take the memory that the next picture needs for its own, 64 MiB for a text in FLUX.1.
+    """
+
+    def __init__(self) -> None:
+        self._kept: list[tuple[EncodedPrompt, Hashable, Modulations]] = []
+
+    def get(self, text: EncodedPrompt, recipe: Hashable) -> Modulations | None:
+        """Those of a text and of all else that makes them what they are."""
+        return next((found for whose, how, found in self._kept if whose is text and how == recipe), None)
+
+    def put(self, text: EncodedPrompt, recipe: Hashable, modulations: Modulations) -> None:
+        """Keep them in the place of that text's others."""
+        self._kept = [kept for kept in self._kept if kept[0] is not text] + [(text, recipe, modulations)]
+
+    def keep_only(self, texts: Sequence[EncodedPrompt]) -> None:
+        """Let go what is of other texts than these."""
+        self._kept = [kept for kept in self._kept if any(kept[0] is text for text in texts)]
+
+
 class PromptVelocity:
     """v(latents, sigma), float32 [B, rows, columns, in_channels] and a scalar in [0, 1].
 
@@ -38,6 +60,7 @@ class PromptVelocity:
         places: where latents, text and modulations are.
         step_cache: the error budget of `flux_engine.models.step_cache`; 0 computes every velocity in full, else those
             of the first and the last sigma are.
+        kept: where modulations are kept for another of the same text.
     """
 
     def __init__(
@@ -50,8 +73,10 @@ class PromptVelocity:
         columns: int,
         places: Places,
         step_cache: float = 0.0,
+        kept: KeptModulations | None = None,
     ) -> None:
         self._networks, self._text, self._guidance, self._places = networks, text, np.float32(guidance), places
+        self._kept_modulations = kept or KeptModulations()
         ids = np.concatenate([text_ids(text.text_embeddings.shape[1]), image_ids(rows, columns)])
         cos, sin = rope_table(ids, config.axes_dims_rope, config.theta)
         self._rope = put(cos, places.whole), put(sin, places.whole)
@@ -106,12 +131,19 @@ class PromptVelocity:
             place = self._expected.index(sigma) if sigma in self._expected else len(self._expected)
             sigmas = list(dict.fromkeys([sigma, *self._expected[place:]]))[:SIGMAS_AT_ONCE]
             padded = np.array(sigmas + [sigma] * (SIGMAS_AT_ONCE - len(sigmas)), np.float32)
-            pooled = self._text.pooled_embeddings
-            found = compiled.modulations(graphdef, state, pooled, padded, self._guidance)
-            self._modulations = Modulations(*(put(part, self._places.whole) for part in found))
+            self._modulations = self._modulations_at(graphdef, state, padded, recipe)
             self._row_of = {sigma: row for row, sigma in enumerate(sigmas)}
             for row in self._row_of.values():
                 near(self._rope[0], np.int32(row))  # while nothing waits for it
             self._cache = self._cache if recipe == self._recipe else None
             self._recipe = recipe
         return self._row_of[sigma]
+
+    def _modulations_at(self, graphdef: Any, state: Any, sigmas: np.ndarray, recipe: Hashable) -> Modulations:
+        text, kept = self._text, self._kept_modulations
+        whole_recipe = recipe, self._guidance, sigmas.tobytes()
+        if (modulations := kept.get(text, whole_recipe)) is None:
+            found = compiled.modulations(graphdef, state, text.pooled_embeddings, sigmas, self._guidance)
+            modulations = Modulations(*(put(part, self._places.whole) for part in found))
+            kept.put(text, whole_recipe, modulations)
+        return modulations

@@ -230,6 +230,7 @@ def test_fused_weights_take_no_room_and_are_read_again_for_another_choice(
 def test_loras_that_go_give_their_memory_back(
     loader: FluxModelLoader, style: str, other: str, no_garbage_collection: None
 ) -> None:
+    loader.release_transformer()  # and what an earlier picture's modulations take
     loader.load("transformer")
     before = live_bytes()
     loader.set_loras([use(style)])

@@ -1,7 +1,8 @@
-"""Modulations that are computed ahead, for all steps at once, change no bit of the velocity."""
+"""Modulations that are computed ahead, for all steps at once, change no bit of the velocity, and serve another seed."""
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Any
 
 import jax
@@ -10,8 +11,10 @@ import numpy as np
 import pytest
 from flax import nnx
 
+from flux_engine import FluxModelLoader, compiled
 from flux_engine.configs import TransformerConfig
 from flux_engine.models.transformer import FluxTransformer2D, rope_table
+from tests.engine.runs import latents_of, paint, prepare
 
 pytestmark = pytest.mark.optimised
 
@@ -54,3 +57,47 @@ def test_modulations_of_all_steps_give_each_step_bit_for_bit(dtype: Any) -> None
     for place, t in enumerate(TIMES):
         assert np.array_equal(velocities[place], plain(state, pooled, t[None], GUIDANCE))
     assert not np.array_equal(velocities[0], velocities[1])
+
+
+@pytest.fixture
+def computed(monkeypatch: pytest.MonkeyPatch) -> list[float]:
+    """The guidance of every call for modulations."""
+    calls: list[float] = []
+    modulations = compiled.modulations
+
+    def counting(graphdef: Any, state: Any, pooled: jax.Array, sigmas: np.ndarray, guidance: np.float32) -> Any:
+        calls.append(float(guidance))
+        return modulations(graphdef, state, pooled, sigmas, guidance)
+
+    monkeypatch.setattr(compiled, "modulations", counting)
+    return calls
+
+
+def test_another_seed_has_the_modulations_of_the_one_before(checkpoint: Path, computed: list[float]) -> None:
+    loader = FluxModelLoader(checkpoint_dir=checkpoint, dtype="float32")
+    first = latents_of(loader)
+    other = np.asarray(paint(prepare(loader), seed=1))
+    assert computed == [4.0]
+    assert np.array_equal(latents_of(loader), first) and not np.array_equal(first, other)
+    loader.release_transformer()
+    assert np.array_equal(latents_of(loader), first)
+    assert computed == [4.0, 4.0]
+
+
+def test_what_makes_other_modulations_has_them_computed(checkpoint: Path, computed: list[float]) -> None:
+    loader = FluxModelLoader(checkpoint_dir=checkpoint, dtype="float32")
+    prepared = prepare(loader), prepare(loader, guidance_scale=2.0)
+    apart = [np.asarray(paint(network)) for network in prepared]
+    assert computed == [4.0, 2.0]
+    paint(prepared[0], num_steps=3)
+    assert computed == [4.0, 2.0, 4.0]
+    assert all(np.array_equal(paint(network), own) for network, own in zip(prepared, apart, strict=True))
+    del computed[:]
+    negated = prepare(loader, negative_prompt="fog", true_cfg_scale=2.0)
+    paint(negated), paint(negated, seed=1)
+    assert computed == [4.0]  # the negative prompt's
+    paint(prepare(loader, negative_prompt="fog", true_cfg_scale=3.0))
+    assert computed == [4.0]
+    paint(prepare(loader, "a dog"))
+    paint(prepare(loader))  # the dog's took the place of the hill's
+    assert computed == [4.0] * 3
