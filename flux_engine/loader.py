@@ -210,6 +210,8 @@ class FluxModelLoader:
 
         The text encoders are released before this returns, unless the residency keeps them.
         """
+        if not all(map(self.knows_prompt, prompts)):
+            self._modulations.keep_only([])  # the encoders need the room
         return self._prompts.encode(prompts)
 
     def knows_prompt(self, prompt: str) -> bool:

@@ -95,9 +95,12 @@ def test_what_makes_other_modulations_has_them_computed(checkpoint: Path, comput
     del computed[:]
     negated = prepare(loader, negative_prompt="fog", true_cfg_scale=2.0)
     paint(negated), paint(negated, seed=1)
-    assert computed == [4.0]  # the negative prompt's
+    assert computed == [4.0, 4.0]
     paint(prepare(loader, negative_prompt="fog", true_cfg_scale=3.0))
-    assert computed == [4.0]
-    paint(prepare(loader, "a dog"))
-    paint(prepare(loader))  # the dog's took the place of the hill's
+    paint(prepare(loader))  # the hill's are still there, the fog's go
+    assert computed == [4.0, 4.0]
+    paint(prepare(loader, negative_prompt="fog", true_cfg_scale=3.0))
     assert computed == [4.0] * 3
+    loader.encode_prompts(["a cat"])  # which has the encoders come, and they need room
+    paint(prepare(loader))
+    assert computed == [4.0] * 4
