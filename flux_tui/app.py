@@ -312,8 +312,8 @@ class FluxApp(KeysInOrder, inherit_bindings=False):
     # Ending
 
     def _handle_exception(self, error: Exception) -> None:
-        """What goes wrong once the app was told to end is for the log: widgets half mounted miss their parts."""
-        if self.return_code is None:
+        """What goes wrong once the app ends is for the log: keys find no screen, widgets half mounted no parts."""
+        if self.return_code is None and self.is_running:
             super()._handle_exception(error)
         else:
             log.error("while the app ended", exc_info=error)

@@ -41,12 +41,7 @@ class KeysInOrder(App[None]):
 
     async def on_event(self, event: events.Event) -> None:
         """Hold keys and pastes; everything else goes its usual way."""
-        if not isinstance(event, (events.Key, events.Paste)):
-            await super().on_event(event)
-            return
-        if not self.screen_stack:  # the app ends, and nobody is left to get it
-            return
-        if event.is_forwarded:
+        if not isinstance(event, (events.Key, events.Paste)) or event.is_forwarded:
             await super().on_event(event)
             return
         self._keys_held.append(event)
@@ -55,7 +50,7 @@ class KeysInOrder(App[None]):
             await self._next_key()
 
     async def _next_key(self) -> None:
-        if not (self._keys_held and self.screen_stack):
+        if not self._keys_held:
             self._key_acts = False
             return
         try:
@@ -65,7 +60,7 @@ class KeysInOrder(App[None]):
 
     def _settle(self) -> None:
         """Go on when what has the focus, or a screen that is still opening, has done what it was told."""
-        for pump in (self.focused, *self.screen_stack[-1:]):
+        for pump in (self.focused, self.screen):
             if pump is not None and pump.call_later(self.call_later, self._next_key):
                 return
         self.call_later(self._next_key)

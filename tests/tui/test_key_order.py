@@ -49,20 +49,6 @@ async def test_keys_go_on_when_what_had_the_focus_is_gone(gallery: Gallery) -> N
         assert [request.prompt for request in driver.engine.requests] == ["?x"]
 
 
-async def test_a_key_that_comes_when_the_last_screen_has_gone_is_nobodys(gallery: Gallery) -> None:
-    async with running(gallery) as driver:
-        app = driver.app
-        left = app._screen_stack[:]  # Textual empties it when the app ends, and then still gives it keys
-        app._screen_stack.clear()
-        risen = events.Key("a", "a")
-        risen._set_forwarded()
-        await app.on_event(risen)
-        await app.on_event(events.Key("a", "a"))
-        app._screen_stack.extend(left)
-        await driver.press("x")
-        assert driver.screen.prompt.text == "x"
-
-
 @pytest.mark.parametrize("key", ["pagedown", "pageup"])
 async def test_the_palette_turns_no_page_where_it_has_no_room(gallery: Gallery, key: str) -> None:
     async with running(gallery, size=(40, 4)) as driver:

@@ -7,7 +7,7 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 
 import pytest
-from textual.app import App, ComposeResult
+from textual.app import App, ComposeResult, ScreenStackError
 from textual.pilot import Pilot
 from textual.widgets import Button, Static
 
@@ -162,3 +162,16 @@ async def test_on_a_screen_too_small_for_it_the_choice_can_be_made_all_the_same(
         await pilot.press("q")
         await pilot.pause()
         assert app.answers == ["quit"]
+
+
+async def test_what_breaks_once_the_app_ends_is_for_the_log(gallery: Gallery, caplog: pytest.LogCaptureFixture) -> None:
+    async with running(gallery) as driver:
+        driver.app.exit()
+        driver.app._handle_exception(ValueError("told to end"))
+    async with running(gallery) as driver:
+        pass
+    driver.app._handle_exception(ScreenStackError("no screen is left"))
+    assert [record.exc_info[1].args[0] for record in caplog.records if record.exc_info and record.exc_info[1]] == [
+        "told to end",
+        "no screen is left",
+    ]
