@@ -9,16 +9,16 @@ from textual.app import ComposeResult
 from textual.binding import Binding
 from textual.containers import VerticalScroll
 from textual.content import Content
-from textual.screen import ModalScreen
 from textual.widgets import Static
 
+from flux_tui.screens.modal import Modal
 from flux_tui.widgets.key_footer import KeyFooter
 
 Section = tuple[str, Sequence[tuple[str, str]]]
 """A heading, and (name, what it means) pairs."""
 
 
-class HelpScreen(ModalScreen[None]):
+class HelpScreen(Modal[None]):
     """Help, scrollable.
 
     Args:
@@ -42,7 +42,7 @@ class HelpScreen(ModalScreen[None]):
     BINDINGS: ClassVar = [
         Binding(
             "f1,escape,q,question_mark",
-            "close",
+            "dismiss",
             "Close",
             key_display="Esc",
             id="close-help",
@@ -67,11 +67,6 @@ class HelpScreen(ModalScreen[None]):
 
     def on_mount(self) -> None:
         self.query_one(VerticalScroll).focus()
-
-    def action_close(self) -> None:
-        """Close; a second key of the same burst finds it closed."""
-        if self.is_active:
-            self.dismiss()
 
 
 class _HelpRow(Static):

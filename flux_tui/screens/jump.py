@@ -12,14 +12,14 @@ from textual import events
 from textual.app import ComposeResult
 from textual.binding import Binding
 from textual.geometry import Offset, Region
-from textual.screen import ModalScreen
 from textual.widget import Widget
 from textual.widgets import Static
 
+from flux_tui.screens.modal import Modal
 from flux_tui.widgets.key_footer import KeyFooter
 
 
-class JumpScreen(ModalScreen[str | None]):
+class JumpScreen(Modal[str | None]):
     """The letters. Ends with the id of the widget that was asked for, or None.
 
     Args:

@@ -175,7 +175,7 @@ class LoraPicker(Picker[Loras]):
 
     def action_leave(self) -> None:
         """Close; what is chosen holds."""
-        self.end(self._result if self._result != self._first else None)
+        self.dismiss(self._result if self._result != self._first else None)
 
     def _choose(self, name: str) -> None:
         self._tuned.setdefault(name, LoraUse(file=name))

@@ -17,12 +17,12 @@ from textual.app import App, ComposeResult
 from textual.binding import Binding
 from textual.containers import Vertical
 from textual.content import Content
-from textual.screen import ModalScreen
 from textual.widgets import Input, OptionList, Static
 
 from flux_tui.cell_text import shortened
 from flux_tui.glyphs import UNICODE
 from flux_tui.off_thread import PATIENCE_S, off_thread
+from flux_tui.screens.modal import Modal
 from flux_tui.widgets.key_footer import KeyFooter
 
 PADDED_NAME = re.compile(r"[\w-](?:[\w -]{0,9}[\w-])? {2,12}")
@@ -41,7 +41,7 @@ class Typed(Input):
     ]
 
 
-class Picker(ModalScreen[T | None]):
+class Picker(Modal[T | None]):
     """Type, see what matches, take one: its value is the screen's result, None when nothing was taken.
 
     Args:
@@ -170,20 +170,15 @@ class Picker(ModalScreen[T | None]):
 
     def take(self, place: int) -> None:
         """Close with the row at a place."""
-        self.end(self._found[place][1])
+        self.dismiss(self._found[place][1])
 
     def action_leave(self) -> None:
         """Close; nothing is taken."""
-        self.end(None)
+        self.dismiss(None)
 
     @on(OptionList.OptionSelected)
     def _take_clicked(self, event: OptionList.OptionSelected) -> None:
         self.take(event.option_index)
-
-    def end(self, result: T | None) -> None:
-        """Close with a result."""
-        if self.is_active:  # a second Enter of the same burst would close the screen below
-            self.dismiss(result)
 
 
 async def pick(app: App[Any], picker: Picker[T], take: Callable[[T], Awaitable[None] | None]) -> None:

@@ -7,15 +7,15 @@ from typing import ClassVar, Literal
 from textual.app import ComposeResult
 from textual.binding import Binding
 from textual.containers import Horizontal, VerticalScroll
-from textual.screen import ModalScreen
 from textual.widgets import Button, Static
 
+from flux_tui.screens.modal import Modal
 from flux_tui.widgets.key_footer import KeyFooter
 
 Answer = Literal["quit", "finish"]
 
 
-class QuitScreen(ModalScreen[Answer | None]):
+class QuitScreen(Modal[Answer | None]):
     """Ends with "quit" (now), "finish" (once the picture being painted is saved), or None: stay.
 
     Args:

@@ -6,6 +6,7 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 
 import pytest
+from textual import events
 from textual.app import App, ComposeResult
 from textual.containers import Horizontal, VerticalScroll
 from textual.pilot import Pilot
@@ -121,6 +122,14 @@ async def test_a_click_on_a_letter_goes_there_and_one_elsewhere_ends_the_mode() 
         await pilot.click(offset=(30, 6))
         await pilot.pause()
         assert app.ended_with == ["settings", None]
+
+
+async def test_of_two_letters_in_one_burst_the_first_counts() -> None:
+    async with running() as (app, pilot):
+        for letter in "sp":
+            app.letters.post_message(events.Key(letter, letter))
+        await pilot.pause()
+        assert app.ended_with == ["settings"] and len(app.screen_stack) == 1
 
 
 async def test_letters_follow_their_places_when_the_terminal_changes() -> None:

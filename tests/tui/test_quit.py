@@ -99,6 +99,14 @@ async def test_buttons_answer(button: str, answer: Answer | None) -> None:
         assert app.answers == [answer]
 
 
+async def test_of_two_answers_in_one_burst_the_first_counts() -> None:
+    async with asked() as (app, pilot):
+        for button in app.screen.query(Button):
+            button.press()
+        await pilot.pause()
+        assert len(app.answers) == 1 and len(app.screen_stack) == 1
+
+
 async def test_keys_that_answer_nothing_do_nothing() -> None:
     async with asked() as (app, pilot):
         await pilot.press("y", "n", "x", "home")
