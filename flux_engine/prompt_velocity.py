@@ -29,7 +29,8 @@ SIGMAS_AT_ONCE = 32  # 64 MiB in FLUX.1; one program serves every number of step
 class KeptModulations:
     """The modulations that were computed last for each of a picture's texts: the same again with another seed has them.
 
-    They take the memory that the next picture needs for its own, 64 MiB for a text in FLUX.1.
+    They take the memory that the next picture needs for its own, 64 MiB for a text in FLUX.1. Of more than
+    SIGMAS_AT_ONCE sigmas only the last ones are there, and the same again computes all anew.
     """
 
     def __init__(self) -> None:

@@ -153,7 +153,8 @@ class Picker(Modal[T | None]):
 
     def action_move(self, how: str) -> None:
         """Move the cursor of the list, which never has the focus. `how` is an action of its own."""
-        getattr(self._matches, f"action_{how}")()
+        if self._matches.scrollable_content_region or not how.startswith("page"):  # Textual fails at a page of nothing
+            getattr(self._matches, f"action_{how}")()
 
     async def action_take(self) -> None:
         """Take what the cursor is on, if anything was found."""
@@ -214,14 +215,6 @@ class _Matches(OptionList, can_focus=False):
         self._labels = labels
         self._fill()
         self.highlighted = min(place or 0, len(labels) - 1) if labels else None
-
-    def action_page_up(self) -> None:
-        if self.scrollable_content_region:  # not before there are rows on the screen: Textual would look for theirs
-            super().action_page_up()  # type: ignore[no-untyped-call]
-
-    def action_page_down(self) -> None:
-        if self.scrollable_content_region:
-            super().action_page_down()  # type: ignore[no-untyped-call]
 
     def on_resize(self) -> None:
         place = self.highlighted

@@ -29,6 +29,14 @@ def folder() -> Path:
     return fill(paths.loras_dir())
 
 
+@pytest.fixture
+def may_read(monkeypatch: pytest.MonkeyPatch) -> threading.Event:
+    """What has the folder be read when it is set."""
+    event, read = threading.Event(), screen.lora_files
+    monkeypatch.setattr(screen, "lora_files", lambda folder: read(folder) if event.wait(WAIT_S) else [])
+    return event
+
+
 async def opened(driver: Driver, *keys: str, words: bool = True) -> None:
     """Open the picker, until it has read what there is, and press more keys."""
     await driver.press("ctrl+n")
@@ -145,11 +153,8 @@ async def test_keys_of_one_burst_choose_what_was_typed(gallery: Gallery, folder:
 
 
 async def test_a_key_that_comes_before_the_folder_is_read_waits_for_it(
-    gallery: Gallery, folder: Path, monkeypatch: pytest.MonkeyPatch
+    gallery: Gallery, folder: Path, may_read: threading.Event
 ) -> None:
-    may_read = threading.Event()
-    read = screen.lora_files
-    monkeypatch.setattr(screen, "lora_files", lambda folder: read(folder) if may_read.wait(WAIT_S) else [])
     async with running(gallery) as driver:
         await opened(driver, *"wood", words=False)
         tuning = asyncio.create_task(driver.app.screen.run_action("tune(0.05)"))
@@ -160,11 +165,8 @@ async def test_a_key_that_comes_before_the_folder_is_read_waits_for_it(
 
 
 async def test_a_folder_that_is_read_while_the_picker_goes_is_nobodys_fault(
-    gallery: Gallery, folder: Path, monkeypatch: pytest.MonkeyPatch
+    gallery: Gallery, folder: Path, may_read: threading.Event
 ) -> None:
-    may_read = threading.Event()
-    read = screen.lora_files
-    monkeypatch.setattr(screen, "lora_files", lambda folder: read(folder) if may_read.wait(WAIT_S) else [])
     async with running(gallery) as driver:
         await opened(driver, words=False)
         shown = driver.app.screen
