@@ -134,6 +134,17 @@ def by_tokens(function: Callable[..., Any], *arrays: jax.Array) -> Any:
     return jax.tree.map(whole, jax.lax.map(lambda some: function(*some), tuple(map(chunked, arrays))))
 
 
+def by_rows(function: Callable[..., jax.Array], *arrays: jax.Array) -> jax.Array:
+    """`function` of arrays [..., n], which on a CPU it gets as the matrices that XLA makes of them for a product.
+
+    Of a reshaped array, XLA does not see that a sum or a GELU could take its place in the memory.
+    """
+    if not is_on_a_cpu(arrays[0]):
+        return function(*arrays)
+    result = function(*(array.reshape(-1, array.shape[-1]) for array in arrays))
+    return result.reshape(*arrays[0].shape[:-1], result.shape[-1])
+
+
 def is_on_a_cpu(array: jax.Array) -> bool:
     """Whether a single CPU computes with it."""
     return jax.default_backend() == "cpu" and jax.typeof(array).sharding.mesh.size <= 1
@@ -170,14 +181,14 @@ class Linear(nnx.Linear):
             y = y + term(x, plain, kernel)
         return y
 
-    def parted(self, x: jax.Array, first: int) -> tuple[jax.Array, jax.Array]:
-        """The first outputs [B, S, first], and the others [B, S, out - first], of x [B, S, in]."""
-        if not self._takes_parts(x):
-            outputs = self(x)
-            return outputs[..., :first], outputs[..., first:]
-        x, kernel, bias = (array.astype(self.dtype) for array in (x, self.kernel[...], self.bias[...]))
-        of_first = x @ kernel[:, :first] + along_last(bias[:first], x.ndim)
-        return of_first, x @ kernel[:, first:] + along_last(bias[first:], x.ndim)
+    def part(self, start: int, stop: int | None = None) -> Callable[[jax.Array], jax.Array]:
+        """The map to the outputs from `start` on up to `stop`, where it `takes_parts`: [B, S, in] to them."""
+        kernel, bias = (array[..., start:stop].astype(self.dtype) for array in (self.kernel[...], self.bias[...]))
+
+        def mapped(x: jax.Array) -> jax.Array:
+            return x.astype(self.dtype) @ kernel + along_last(bias, x.ndim)
+
+        return lambda x: by_rows(mapped, x)
 
     def after_gelu(self, x: jax.Array, before: jax.Array | None = None) -> jax.Array:
         """The outputs [B, S, out] of gelu(x), or of `before` and gelu(x) side by side [B, S, in]."""
@@ -185,16 +196,20 @@ class Linear(nnx.Linear):
         if isinstance(stored, QuantisedKernel) and stored.fast and not self.terms:
             y = product_after_gelu(x.astype(self.dtype), stored, before)
             return y + along_last(self.bias[...].astype(self.dtype), x.ndim)
-        inputs = nnx.gelu(x)
+        inputs = by_rows(nnx.gelu, x)
         if before is None:
             return self(inputs)
-        if not self._takes_parts(x):
+        if not self.takes_parts(x):
             return self(jnp.concatenate([before, inputs], axis=-1))
         kernel, bias, first = stored.astype(self.dtype), self.bias[...].astype(self.dtype), before.shape[-1]
-        of_first, of_others = before.astype(self.dtype) @ kernel[:first], inputs.astype(self.dtype) @ kernel[first:]
-        return of_first + of_others + along_last(bias, x.ndim)
 
-    def _takes_parts(self, x: jax.Array) -> bool:
+        def added(before: jax.Array, inputs: jax.Array) -> jax.Array:
+            of_first, of_others = before.astype(self.dtype) @ kernel[:first], inputs.astype(self.dtype) @ kernel[first:]
+            return of_first + of_others + along_last(bias, before.ndim)
+
+        return by_rows(added, before, inputs)
+
+    def takes_parts(self, x: jax.Array) -> bool:
         """Whether products of parts are better than one of all: on a CPU, where there are some tokens.
 
         What they are made of need not be copied to one place, and of what they give, nothing waits for the rest. At

@@ -295,17 +295,22 @@ class SingleBlock(nnx.Module):
     def __call__(self, x: jax.Array, by: jax.Array, rope: Rope, start: int = 0) -> jax.Array:
         """The tokens from `start` on, [B, S - start, D]; all are attended to."""
         shift, scale, gate = split_parts(by, 3)
+        inner = 3 * x.shape[-1]
+        mlp: tuple[jax.Array, ...] = ()
+        if self.linear1.takes_parts(x):  # each when its turn comes; the MLP's for the tokens alone that are asked for
+            to_qkv, to_mlp = self.linear1.part(0, inner), self.linear1.part(inner)
+            qkv = by_tokens(lambda x: to_qkv(modulate(x, shift, scale)), x)
+        else:
+            outputs = by_tokens(lambda x: self.linear1(modulate(x, shift, scale)), x)
+            qkv, mlp = outputs[..., :inner], (outputs[:, start:, inner:],)
 
-        def first(x: jax.Array) -> Streams:
-            return self.linear1.parted(modulate(x, shift, scale), 3 * x.shape[-1])
+        def second(x: jax.Array, attended: jax.Array, *mlp: jax.Array) -> jax.Array:
+            (wide,) = mlp or (to_mlp(modulate(x, shift, scale)),)
+            return x + gate * self.linear2.after_gelu(wide, attended)
 
-        def second(x: jax.Array, attended: jax.Array, mlp: jax.Array) -> jax.Array:
-            return x + gate * self.linear2.after_gelu(mlp, attended)
-
-        qkv, mlp = by_tokens(first, x)
         q, k, v = split_heads(qkv, self.num_heads)
         attended = attention(self.query_norm(q[:, start:]), self.key_norm(k), v, rope)
-        result: jax.Array = by_tokens(second, x[:, start:], attended, mlp[:, start:])
+        result: jax.Array = by_tokens(second, x[:, start:], attended, *mlp)
         return result
 
 

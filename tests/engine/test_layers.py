@@ -16,6 +16,8 @@ from flux_engine.models import layers
 from flux_engine.models.layers import Linear, by_tokens
 from flux_engine.models.quantised import quantise
 from flux_engine.models.terms import Dense, Term
+from flux_engine.models.transformer import SingleBlock, rope_table
+from flux_engine.sampling.latents import text_ids
 from tests.tiny import TRANSFORMERS, draw, relative_error, tiny_network
 
 GOLDEN = Path(__file__).parent.parent / "golden" / "networks.npz"
@@ -71,15 +73,12 @@ def in_8_bits(dtype: jnp.dtype) -> Linear:
 @pytest.mark.parametrize("make", [linear, with_a_term, in_8_bits])
 @pytest.mark.parametrize(("dtype", "error"), [(jnp.float32, 1e-6), (jnp.bfloat16, 1e-2)])
 @pytest.mark.parametrize("tokens", [2, 3])
-def test_a_linear_map_of_two_parts_or_into_two_is_the_map_itself(
+def test_a_linear_map_of_what_goes_through_gelu_is_the_map_of_it_all(
     make: Callable[[jnp.dtype], Linear], dtype: jnp.dtype, error: float, tokens: int
 ) -> None:
     whole, x = make(dtype), jnp.asarray(draw("tokens", (2, tokens, 5), -1, 1), dtype)
-    first, others = whole.parted(x, 3)
-    assert (first.shape, others.shape) == ((2, tokens, 3), (2, tokens, 4))
     bent = jnp.concatenate([x[..., :2], nnx.gelu(x[..., 2:])], axis=-1)
     for found, expected in (
-        (jnp.concatenate([first, others], axis=-1), whole(x)),
         (whole.after_gelu(x[..., 2:], x[..., :2]), whole(bent)),
         (whole.after_gelu(x), whole(nnx.gelu(x))),
     ):
@@ -87,16 +86,47 @@ def test_a_linear_map_of_two_parts_or_into_two_is_the_map_itself(
         assert relative_error(np.float32(found), np.float32(expected)) < error
 
 
+@pytest.mark.parametrize(("dtype", "error"), [(jnp.float32, 1e-6), (jnp.bfloat16, 1e-2)])
+def test_parts_of_a_linear_map_beside_each_other_are_the_map(dtype: jnp.dtype, error: float) -> None:
+    whole, x = linear(dtype), jnp.asarray(draw("tokens", (2, 3, 5), -1, 1), dtype)
+    first, others = whole.part(0, 3)(x), whole.part(3)(x)
+    assert (first.shape, others.shape, first.dtype) == ((2, 3, 3), (2, 3, 4), dtype)
+    found = jnp.concatenate([first, others], axis=-1)
+    assert relative_error(np.float32(found), np.float32(whole(x))) < error
+
+
 def products(function: Callable[..., Any], *arguments: jax.Array) -> int:
     return str(jax.make_jaxpr(function)(*arguments)).count("dot_general")
 
 
-def test_parts_of_some_tokens_are_products_of_their_own_on_a_cpu_alone(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_some_tokens_are_mapped_by_parts_on_a_cpu_alone(monkeypatch: pytest.MonkeyPatch) -> None:
     whole, few, some = linear(jnp.float32), jnp.ones((1, 2, 5)), jnp.ones((1, 3, 5))
 
-    def both(x: jax.Array) -> tuple[int, int]:
-        return products(lambda x: whole.parted(x, 3), x), products(whole.after_gelu, x[..., 2:], x[..., :2])
+    def both(x: jax.Array) -> tuple[bool, int]:
+        return whole.takes_parts(x), products(whole.after_gelu, x[..., 2:], x[..., :2])
 
-    assert (both(few), both(some)) == ((1, 1), (2, 2))
+    assert (both(few), both(some)) == ((False, 1), (True, 2))
+    assert not any(make(jnp.float32).takes_parts(some) for make in (with_a_term, in_8_bits))
     monkeypatch.setattr(jax, "default_backend", lambda: "gpu")
-    assert both(some) == (1, 1)
+    assert both(some) == (False, 1)
+
+
+def test_a_cpu_bends_the_matrices_that_its_products_give(monkeypatch: pytest.MonkeyPatch) -> None:
+    ranks: list[int] = []
+    monkeypatch.setattr(nnx, "gelu", lambda x: ranks.append(x.ndim) or x)
+    whole, x = linear(jnp.float32), jnp.ones((1, 3, 5))
+    assert whole.after_gelu(x).shape == (1, 3, 7)
+    monkeypatch.setattr(jax, "default_backend", lambda: "gpu")
+    assert whole.after_gelu(x).shape == (1, 3, 7)
+    assert ranks == [2, 3]
+
+
+def test_of_tokens_that_only_are_attended_to_the_mlp_is_not_computed() -> None:
+    config, dtype = next(iter(TRANSFORMERS.values())).config, jnp.dtype(jnp.float32)
+    block = SingleBlock(config, nnx.Rngs(0), {"dtype": dtype, "param_dtype": dtype})
+    D = config.hidden_dim
+    x, by = jnp.asarray(draw("tokens", (1, 4, D), -1, 1)), jnp.asarray(draw("modulations", (1, 3 * D), -1, 1))
+    rope = rope_table(text_ids(4), config.axes_dims_rope, config.theta)
+    assert relative_error(block(x, by, rope, start=1), block(x, by, rope)[:, 1:]) < 1e-5
+    program = str(jax.make_jaxpr(lambda x: block(x, by, rope, start=1))(x))
+    assert f"f32[3,{config.mlp_dim}]" in program and f"f32[4,{config.mlp_dim}]" not in program
