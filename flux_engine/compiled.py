@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from functools import cached_property, partial, update_wrapper, wraps
+from functools import cache, cached_property, partial, update_wrapper, wraps
 from typing import Any
 
 import jax
@@ -19,6 +19,9 @@ from flux_engine.scalars import near
 OPTIONS = {"xla_cpu_scheduler_type": "CPU_SCHEDULER_TYPE_MEMORY_OPTIMIZED"}
 """XLA's compiler for a CPU, and no other, would order a program so that as much as can be runs side by side. Each
 product takes all cores as it is: that gains no time, and a step takes up to a quarter more memory."""
+FLOAT32_OPTIONS = OPTIONS | {"xla_cpu_experimental_ynn_fusion_type": "LIBRARY_FUSION_TYPE_REDUCE"}
+"""Those of a step in float32: YNNPACK takes sums, as by default, but Eigen the products."""
+HALF = (jnp.bfloat16, jnp.float16)
 
 
 def _exact(function: Callable[..., Any]) -> Callable[..., Any]:
@@ -35,39 +38,73 @@ def _exact(function: Callable[..., Any]) -> Callable[..., Any]:
     return exact
 
 
+def _known(options: dict[str, str]) -> dict[str, str]:
+    """The options, or none where this version of XLA lacks one: it promises to keep none of them."""
+    return options if _are_known(tuple(options.items())) else {}
+
+
+@cache
+def _are_known(options: tuple[tuple[str, str], ...]) -> bool:
+    try:
+        jax.jit(lambda: 0, compiler_options=dict(options)).lower().compile()
+    except jax.errors.JaxRuntimeError:
+        return False
+    return True
+
+
 class _Compiled:
-    """A function of a network, jitted: with its structure fixed, exact products, and on a CPU `OPTIONS`.
+    """A function of a network, jitted: with its structure fixed, exact products, and on a CPU with options.
 
     JAX takes options for the outermost program alone, so inside another one, a user's own, it goes without. Which
     devices there are must not be asked before `jax.distributed` has begun, so it is when the first program is needed.
+
+    Args:
+        float32: options of programs without half precision; others have `OPTIONS`, and these as well without any.
     """
 
-    def __init__(self, function: Callable[..., Any], donated: tuple[str, ...] = ()) -> None:
+    def __init__(
+        self, function: Callable[..., Any], donated: tuple[str, ...] = (), float32: dict[str, str] | None = None
+    ) -> None:
         self._jit: Any = partial(jax.jit, _exact(function), static_argnums=0, donate_argnames=donated)
         self._inside = self._jit()
+        self._float32_options = float32
         update_wrapper(self, function)
 
     @cached_property
-    def _program(self) -> Any:
-        return self._jit(compiler_options=OPTIONS) if jax.default_backend() == "cpu" else self._inside
+    def _on_a_cpu(self) -> tuple[Any, Any]:
+        """The program of arrays in float32, and the one of others."""
+        both = (self._float32_options or OPTIONS, OPTIONS)
+        return tuple(self._jit(compiler_options=_known(options)) for options in both)
+
+    def _program(self, leaves: list[Any]) -> Any:
+        if jax.default_backend() != "cpu":
+            return self._inside
+        in_float32, in_half = self._on_a_cpu
+        return in_half if any(leaf.dtype in HALF for leaf in leaves) else in_float32
 
     def __call__(self, graphdef: nnx.GraphDef, *arguments: Any) -> Any:
-        is_inside = any(isinstance(leaf, jax.core.Tracer) for leaf in jax.tree.leaves(arguments))
-        return (self._inside if is_inside else self._program)(graphdef, *arguments)
+        leaves = jax.tree.leaves(arguments)
+        is_inside = any(isinstance(leaf, jax.core.Tracer) for leaf in leaves)
+        return (self._inside if is_inside else self._program(leaves))(graphdef, *arguments)
 
     def lower(self, graphdef: nnx.GraphDef, *arguments: Any) -> jax.stages.Lowered:
         """The program for these arrays, or their shapes."""
-        lowered: jax.stages.Lowered = self._program.lower(graphdef, *arguments)
+        lowered: jax.stages.Lowered = self._program(jax.tree.leaves(arguments)).lower(graphdef, *arguments)
         return lowered
 
     def _cache_size(self) -> int:
-        size: int = self._program._cache_size()
-        return size
+        return sum(program._cache_size() for program in self._on_a_cpu)
 
 
-def _compiled(function: Callable[..., Any], donated: tuple[str, ...] = ()) -> Any:
-    """See `_Compiled`. Arguments that are `donated` are used up: what is returned takes their place in the memory."""
-    return _Compiled(function, donated)
+def _compiled(
+    function: Callable[..., Any], donated: tuple[str, ...] = (), float32: dict[str, str] | None = None
+) -> Any:
+    """See `_Compiled`. Arguments that are `donated` are used up: what is returned takes their place in the memory.
+
+    Args:
+        float32: a CPU's options where no array is in half precision; by default `OPTIONS`.
+    """
+    return _Compiled(function, donated, float32)
 
 
 @_compiled
@@ -131,7 +168,8 @@ def _inputs(
 
 
 _velocity_by_blocks, _cached_velocity_by_blocks = _exact(_velocity), _exact(_cached_velocity)
-whole_velocity, whole_cached_velocity = _compiled(_velocity), _compiled(_cached_velocity, donated=("cache",))
+whole_velocity = _compiled(_velocity, float32=FLOAT32_OPTIONS)
+whole_cached_velocity = _compiled(_cached_velocity, donated=("cache",), float32=FLOAT32_OPTIONS)
 
 
 def velocity(graphdef: nnx.GraphDef, state: nnx.State, *arguments: Any) -> jax.Array:

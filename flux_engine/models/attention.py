@@ -8,6 +8,8 @@ each device attends for the heads that are its own.
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
+from functools import partial
 
 import jax
 import jax.numpy as jnp
@@ -18,6 +20,8 @@ from jax.sharding import PartitionSpec as P
 QUERIES = 1280  # at once: with 512, bfloat16 on a CPU takes a seventh longer; 22 MB of logits at 1024x1024 pixels
 FEW = 256  # queries: taken all at once, with all heads
 FLASH_HEAD_DIM = 128  # cuDNN takes no wider heads
+ONES = 16  # columns of ones beside the values: as many numbers as the widest registers of a CPU take
+SMALL_LOGIT = 44.0  # its exponential is the square root of the largest float32
 
 
 def attend(q: jax.Array, k: jax.Array, v: jax.Array) -> jax.Array:
@@ -79,12 +83,17 @@ def _in_chunks(q: jax.Array, k: jax.Array, v: jax.Array) -> jax.Array:
     if S <= FEW:
         return jax.nn.dot_product_attention(q, k, v)
     chunks = -(-S // QUERIES)
-    rows = -(-S // chunks)
-    padded = jnp.pad(q, ((0, 0), (0, chunks * rows - S), (0, 0), (0, 0)))
+    padded = jnp.pad(q, ((0, 0), (0, -S % chunks), (0, 0), (0, 0)))
     queries = rearrange(padded, "B (chunks rows) H K -> (B H) chunks rows K", chunks=chunks)
-    keys, values = rearrange(k, "B N H K -> (B H) K N"), rearrange(v, "B N H K -> (B H) N K")
+    values = rearrange(v, "B N H K -> (B H) N K")
+    if q.dtype == jnp.float32 and jax.default_backend() == "cpu":
+        keys = rearrange(k, "B N H K -> (B H) N K")
+        one_head: Callable[..., jax.Array] = partial(_one_float32_head, are_small=_are_small(queries, keys))
+        values = jnp.pad(values, ((0, 0), (0, 0), (0, ONES)), constant_values=1)
+    else:
+        one_head, keys = _one_head, rearrange(k, "B N H K -> (B H) K N")
     attended = jax.lax.map(
-        lambda head: jax.lax.map(lambda some: _one_head(some, *head[1:]), head[0]), (queries, keys, values)
+        lambda head: jax.lax.map(lambda some: one_head(some, *head[1:]), head[0]), (queries, keys, values)
     )
     return rearrange(attended, "(B H) chunks rows K -> B (chunks rows) H K", B=B)[:, :S]
 
@@ -96,3 +105,25 @@ def _one_head(q: jax.Array, keys: jax.Array, v: jax.Array) -> jax.Array:
     weights = jax.lax.optimization_barrier(weights)  # else XLA takes the exponentials once more for their sum
     product = jnp.dot(weights, v, preferred_element_type=jnp.float32)
     return (product / jnp.sum(weights, -1, keepdims=True, dtype=jnp.float32)).astype(q.dtype)
+
+
+def _one_float32_head(q: jax.Array, keys: jax.Array, v: jax.Array, are_small: jax.Array) -> jax.Array:
+    """The same as Eigen's products have it quickest, with one pass between them: of keys [N, K], and values beside
+    which are ones, so that the sums of weights are a part of the product, too."""
+    K = q.shape[-1]
+    logits = jnp.einsum("sk,nk->sn", q, keys)
+    largest = jax.lax.cond(
+        are_small,
+        lambda logits: jnp.zeros((len(logits), 1), logits.dtype),
+        lambda logits: jnp.max(logits, -1, keepdims=True),
+        logits,
+    )
+    product = jnp.exp((logits - largest) * K**-0.5) @ v
+    return product[:, :K] / product[:, K : K + 1]
+
+
+def _are_small(queries: jax.Array, keys: jax.Array) -> jax.Array:
+    """Whether all logits of queries [..., K] and keys [..., K] are such that float32 holds their exponentials as they
+    are, and the sums: both are short then, as norms make them."""
+    squares = [jnp.max(jnp.sum(jnp.square(each), axis=-1)) for each in (queries, keys)]
+    return squares[0] * squares[1] < keys.shape[-1] * SMALL_LOGIT**2

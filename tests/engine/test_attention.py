@@ -12,7 +12,7 @@ import pytest
 from jax.sharding import AbstractMesh
 from jax.sharding import PartitionSpec as P
 
-from flux_engine.models.attention import FEW, QUERIES, _dealt_out, attend
+from flux_engine.models.attention import FEW, QUERIES, SMALL_LOGIT, _are_small, _dealt_out, attend
 
 pytestmark = pytest.mark.optimised
 
@@ -22,13 +22,35 @@ def queries_keys_values(queries: int, keys: int, heads: int = 2, size: int = 8, 
     return [jax.random.normal(jax.random.key(place), shape, dtype) for place, shape in enumerate(shapes)]
 
 
+def logits_of(q: Any, k: Any) -> np.ndarray:
+    return np.einsum("bshk,bnhk->bhsn", q, k, dtype=np.float64) / np.sqrt(q.shape[-1])
+
+
+def softmax(logits: np.ndarray, v: Any) -> np.ndarray:
+    weights = np.exp(logits - logits.max(-1, keepdims=True))
+    return np.einsum("bhsn,bnhk->bshk", weights / weights.sum(-1, keepdims=True), v)
+
+
 @pytest.mark.parametrize("tokens", [1, FEW, FEW + 1, QUERIES + 1])
 def test_attention_is_the_softmax_of_the_products_times_the_values(tokens: int) -> None:
     q, k, v = queries_keys_values(tokens, tokens)
-    logits = np.einsum("bshk,bnhk->bhsn", q, k, dtype=np.float64) / np.sqrt(q.shape[-1])
-    weights = np.exp(logits - logits.max(-1, keepdims=True))
-    expected = np.einsum("bhsn,bnhk->bshk", weights / weights.sum(-1, keepdims=True), v)
-    assert np.abs(np.asarray(attend(q, k, v)) - expected).max() < 2e-6
+    assert np.abs(np.asarray(attend(q, k, v)) - softmax(logits_of(q, k), v)).max() < 2e-6
+
+
+@pytest.mark.parametrize("sign", [-1, 1])
+def test_exponentials_of_large_logits_do_not_leave_float32(sign: int) -> None:
+    q, k, v = queries_keys_values(FEW + 1, FEW + 1)
+    q = q.at[:, 3].set(60 * k[:, 5] * sign)  # one query that is long
+    logits = logits_of(q, k)
+    assert abs(logits).max() > 100
+    assert np.abs(np.asarray(attend(q, k, v)) - softmax(logits, v)).max() < 1e-4
+
+
+@pytest.mark.parametrize("longest", [0.99, 1.01])
+def test_no_logit_is_subtracted_where_none_can_be_large(longest: float) -> None:
+    q = jnp.zeros((1, FEW + 1, 1, 4)).at[0, 7, 0].set(longest * SMALL_LOGIT)
+    keys = jnp.zeros_like(q).at[0, 9, 0].set(0.5)
+    assert _are_small(q, keys) == (longest < 1)
 
 
 def temporary_bytes(tokens: int, heads: int = 2) -> int:
