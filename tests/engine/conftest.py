@@ -15,10 +15,18 @@ from tests.tiny_checkpoint import write_tiny_checkpoint
 
 
 @pytest.fixture(autouse=True, scope="module")
-def compilation(request: pytest.FixtureRequest) -> None:
-    """Quick, but where a file says `optimised`. All others share their programs, which are compiled once."""
+def compilation(request: pytest.FixtureRequest) -> Iterator[None]:
+    """Quick, but where a file says `optimised`. All others share their programs, which are compiled once.
+
+    A program of the one kind is not used among those of the other: their last bits differ.
+    """
     if request.node.get_closest_marker("optimised") is None:
         request.getfixturevalue("quick_compilation")
+        yield
+    else:
+        jax.clear_caches()
+        yield
+        jax.clear_caches()
 
 
 @pytest.fixture(autouse=True)

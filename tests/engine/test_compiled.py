@@ -86,9 +86,15 @@ def test_xla_knows_the_options() -> None:
     assert all(compiled._known(options) == options for options in (compiled.OPTIONS, compiled.FLOAT32_OPTIONS))
 
 
-@pytest.mark.optimised
-def test_products_of_a_float32_step_are_not_ynnpacks() -> None:
+def test_few_products_of_a_float32_step_are_ynnpacks() -> None:
     step = step_of(PICTURE)
-    program = compiled.whole_velocity.lower(*step.network, *step.arguments).compile().as_text()
-    assert " dot(" in program
-    assert not re.search(r"ynn_fusion.* dot\(", program)
+
+    def ynnpacks_products(jitted: Any) -> int:
+        program = jitted.lower(*step.network, *step.arguments).compile().as_text()
+        ynnpacks = set(re.findall(r"ynn_fusion.*calls=(%[\w.]+)", program))
+        return sum(part.count(" dot(") for part in program.split("\n\n") if part.split(" ")[0] in ynnpacks)
+
+    ours, usual = (
+        ynnpacks_products(jitted) for jitted in (compiled.whole_velocity, jax.jit(compiled._velocity, static_argnums=0))
+    )
+    assert ours < usual / 2  # those that a sum comes right after are
