@@ -114,8 +114,8 @@ def by_tokens(function: Callable[..., Any], *arrays: jax.Array) -> Any:
     """A tree of arrays [B, S, ...], what `function` makes of such, in which no token knows of another.
 
     On a CPU it takes some of many tokens at a time, so that what it has in between is never there for all of them. At
-    4,352 tokens a step is 5 to 7 % faster for it with JAX 0.12, and up to 5 % slower with 0.10; at 1,280 tokens, with
-    0.10, it was 8 % slower.
+    4,352 tokens a step was 5 to 7 % faster for it with JAX 0.12, and up to 5 % slower with 0.10; at 1,280 tokens, with
+    0.10, it was 8 % slower. (All with YNNPACK's products, as bfloat16 has them; not measured with Eigen's.)
     """
     S = arrays[0].shape[1]
     if not is_on_a_cpu(arrays[0]) or S <= MANY_TOKENS:
