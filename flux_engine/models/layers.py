@@ -7,6 +7,7 @@ K head size, M mlp width, h w latent grid, C channels.
 from __future__ import annotations
 
 from collections.abc import Callable, Collection
+from functools import partial
 from typing import Any, TypeVar
 
 import jax
@@ -88,10 +89,26 @@ def scan_blocks(
     return carry if last is None else taken(last, carry, walked, ready)
 
 
-def map_blocks(blocks: Block, function: Callable[[Block], Any]) -> Any:
-    """What `function` makes of each of the stacked blocks, as a tree of arrays [N, ...]; see `scan_blocks`."""
+def map_blocks(blocks: Linear, x: jax.Array) -> jax.Array:
+    """What each of N stacked maps makes of x [B, in]: [N, B, out], as `map_rows` has it; see `scan_blocks`.
+
+    In float32 a CPU takes a product of the whole stack, of which it then need not copy each map's weights.
+    """
     graphdef, state = nnx.split(blocks)
-    return jax.lax.map(lambda layer: function(nnx.merge(graphdef, to_device(layer))), state)
+    leaves = jax.tree.leaves(state)
+
+    def one(weights: nnx.State, x: jax.Array) -> jax.Array:
+        y: jax.Array = nnx.merge(graphdef, weights)(x)
+        return y
+
+    def of_all(x: jax.Array) -> jax.Array:
+        each = jnp.broadcast_to(x, (len(leaves[0]), *x.shape))  # else XLA would turn the stack
+        return jnp.swapaxes(jax.vmap(one)(state, each), 0, 1)
+
+    in_float32 = all(leaf.dtype == jnp.float32 for leaf in (x, *leaves))
+    if is_on_a_cpu(x) and in_float32 and not any(map(waits_on_the_host, leaves)):
+        return jnp.swapaxes(map_rows(of_all, x), 0, 1)
+    return jax.lax.map(lambda weights: map_rows(partial(one, to_device(weights)), x), state)
 
 
 def map_rows(function: Callable[..., jax.Array], *arrays: jax.Array) -> jax.Array:

@@ -146,10 +146,7 @@ class FluxTransformer2D(nnx.Module):
         said = (pooled, timesteps) if guidance is None else (pooled, timesteps, guidance)
         vec = nnx.silu(map_rows(self.conditioning, *said))
         double, single = self.double_blocks, self.single_blocks
-        img, txt, one = (
-            map_blocks(stack, lambda linear: map_rows(linear, vec))
-            for stack in (double.img_mod, double.txt_mod, single.modulation)
-        )
+        img, txt, one = (map_blocks(stack, vec) for stack in (double.img_mod, double.txt_mod, single.modulation))
         return Modulations(img, txt, one, map_rows(self.final_layer.adaLN_modulation, vec))
 
     def modulated(self, img: jax.Array, txt: jax.Array, by: Modulations, rope: Rope) -> jax.Array:

@@ -59,6 +59,13 @@ def test_modulations_of_all_steps_give_each_step_bit_for_bit(dtype: Any) -> None
     assert not np.array_equal(velocities[0], velocities[1])
 
 
+def test_in_float32_no_weights_are_copied() -> None:
+    graphdef, state = nnx.split(FluxTransformer2D(WIDE, rngs=nnx.Rngs(0)))
+    arguments = jnp.ones((1, 32)), TIMES, GUIDANCE[0]
+    program = compiled.modulations.lower(graphdef, state, *arguments).compile()
+    assert program.memory_analysis().temp_size_in_bytes < state["double_blocks"]["img_mod"]["kernel"][...][0].nbytes
+
+
 @pytest.fixture
 def computed(monkeypatch: pytest.MonkeyPatch) -> list[float]:
     """The guidance of every call for modulations."""
