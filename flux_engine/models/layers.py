@@ -21,7 +21,7 @@ from flux_engine.models.quantised import QuantisedKernel, product, product_after
 from flux_engine.models.terms import along_last
 
 Block = TypeVar("Block", bound=nnx.Module)
-ROWS = 8
+ROWS = 32  # as many as a picture's steps are computed at once; a single row takes 0.3 % of a step longer than with 8
 MANY_TOKENS, SOME_TOKENS = 2048, 640  # see `by_tokens`, and `Linear`
 
 
