@@ -16,9 +16,13 @@ from flux_engine.models.step_cache import StepCache
 from flux_engine.models.transformer import Modulations
 from flux_engine.scalars import near
 
-OPTIONS = {"xla_cpu_scheduler_type": "CPU_SCHEDULER_TYPE_MEMORY_OPTIMIZED"}
+OPTIONS = {
+    "xla_cpu_scheduler_type": "CPU_SCHEDULER_TYPE_MEMORY_OPTIMIZED",
+    "xla_cpu_prefer_vector_width": "512",
+}
 """XLA's compiler for a CPU, and no other, would order a program so that as much as can be runs side by side. Each
-product takes all cores as it is: that gains no time, and a step takes up to a quarter more memory."""
+product takes all cores as it is: that gains no time, and a step takes up to a quarter more memory. And it would compute
+all but products with vectors of 256 bits, where a CPU has wider ones: a step took 0 to 6 % longer."""
 FLOAT32_OPTIONS = OPTIONS | {"xla_cpu_experimental_ynn_fusion_type": "LIBRARY_FUSION_TYPE_REDUCE"}
 """Those of a step in float32: YNNPACK takes sums, with what leads up to them, as by default, and Eigen all other
 products, which it is quicker at."""
