@@ -21,6 +21,7 @@ from flux_engine.models.layers import (
     Linear,
     RMSNorm,
     by_tokens,
+    is_on_a_cpu,
     layer_norm,
     map_blocks,
     map_rows,
@@ -352,8 +353,15 @@ def attention(q: jax.Array, k: jax.Array, v: jax.Array, rope: Rope) -> jax.Array
 
 
 def rotate(x: jax.Array, rope: Rope) -> jax.Array:
-    """Turn the pairs (x0, x1), (x2, x3), ... of [B, S, H, K] by the angles of `rope`, in float32."""
+    """Turn the pairs (x0, x1), (x2, x3), ... of [B, S, H, K] by the angles of `rope`, in float32.
+
+    On a CPU half precision is written as pairs, each head's own in a row: a step takes 5 to 10 % less time for it than
+    where all of it is one with what is made of it next. Float32 takes as long in either way.
+    """
     cos, sin = (table[None, :, None, :, None] for table in rope)
     pairs = rearrange(x.astype(jnp.float32), "B S H (pairs two) -> B S H pairs two", two=2)
     turned = cos * pairs + sin * along_last(jnp.float32([-1, 1]), pairs.ndim) * pairs[..., ::-1]
-    return turned.reshape(x.shape).astype(x.dtype)
+    turned = turned.astype(x.dtype)
+    if is_on_a_cpu(x) and x.dtype != jnp.float32:
+        turned = jnp.swapaxes(jax.lax.optimization_barrier(jnp.swapaxes(turned, 1, 2)), 1, 2)
+    return turned.reshape(x.shape)
