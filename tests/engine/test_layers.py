@@ -26,7 +26,8 @@ GOLDEN = Path(__file__).parent.parent / "golden" / "networks.npz"
 @pytest.fixture(autouse=True)
 def four_are_many(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(layers, "MANY_TOKENS", 4)
-    monkeypatch.setattr(layers, "SOME_TOKENS", 3)
+    for some in ("SOME_TOKENS", "SOME_FLOAT32_TOKENS"):
+        monkeypatch.setattr(layers, some, 3)
 
 
 @pytest.mark.parametrize(("tokens", "at_once"), [(4, 4), (6, 3), (7, 3), (8, 2)])
