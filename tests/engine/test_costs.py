@@ -22,6 +22,7 @@ from flux_engine.configs import (
     VAEConfig,
 )
 from flux_engine.costs import clip_flops, decoder_flops, modulation_flops, t5_flops, transformer_flops
+from flux_engine.models.layers import ROWS
 from tests.tiny import abstract_network
 
 # One block of a kind: XLA counts what it finds in a loop once. Wide, so that element by element is little beside it.
@@ -57,8 +58,8 @@ def is_shape(tree: Any) -> bool:
 def test_the_transformers_operations_are_those_that_xla_counts() -> None:
     arguments = ((3, 64, 64), (3, 16, 256), (3, 256), (3,), ((80, 64), (80, 64)), (3,))
     counted = counted_by_xla(TRANSFORMER, "__call__", *arguments)
-    own = transformer_flops(TRANSFORMER, 64, 16, batch_size=3) + modulation_flops(TRANSFORMER, rows=3)
-    assert own == pytest.approx(counted, rel=0.02)
+    own = transformer_flops(TRANSFORMER, 64, 16, batch_size=3) + modulation_flops(TRANSFORMER, rows=ROWS)
+    assert own == pytest.approx(counted, rel=0.01)
 
 
 def test_the_decoders_operations_are_those_that_xla_counts() -> None:
@@ -83,7 +84,7 @@ def test_what_flux_takes_is_what_others_count() -> None:
     sizes = {512: 21.5, 768: 41.9, 1024: 74.4, 1536: 192, 2048: 418}
     for side_px, expected in sizes.items():
         assert transformer_flops(FLUX_DEV, (side_px // 16) ** 2, 512) / 1e12 == pytest.approx(expected, rel=0.003)
-    assert transformer_flops(FLUX_SCHNELL, 4096, 256) / 1e12 == pytest.approx(69.5, rel=0.001)
+    assert transformer_flops(FLUX_SCHNELL, 4096, 256) / 1e12 == pytest.approx(69.5, rel=0.002)
     assert modulation_flops(FLUX_DEV, rows=28) / 1e12 == pytest.approx(0.18, rel=0.03)
     assert t5_flops(T5_XXL, 512) / 1e12 == pytest.approx(4.84, rel=0.002)
     assert clip_flops(CLIP_L) / 1e9 == pytest.approx(13.3, rel=0.001)
