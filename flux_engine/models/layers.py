@@ -21,7 +21,7 @@ from flux_engine.models.quantised import QuantisedKernel, product, product_after
 from flux_engine.models.terms import along_last
 
 Block = TypeVar("Block", bound=nnx.Module)
-ROWS = 32  # as many as a picture's steps are computed at once; a single row takes 0.3 % of a step longer than with 8
+ROWS = 32  # as many as a picture's steps are computed at once; with 8, a single row takes 5 ms less, of a step of 0.6 s
 MANY_TOKENS, SOME_TOKENS, SOME_FLOAT32_TOKENS = 2048, 640, 1280  # see `by_tokens`, and `Linear`
 
 
