@@ -53,11 +53,10 @@ def random_network(
 
 
 def _placed(path: LeafPath, leaf: Any, placement: Placement) -> Any:
-    """Put where it belongs; of a kernel in few bits, both of its parts."""
+    """Put where it belongs; of a kernel in few bits, each of its parts."""
     if not isinstance(leaf, QuantisedKernel):
         return jax.device_put(leaf, placement(path, leaf.shape))
-    values, scale = (_placed((*path, part), getattr(leaf, part), placement) for part in ("values", "scale"))
-    return replace(leaf, values=values, scale=scale)
+    return replace(leaf, **{part: _placed((*path, part), array, placement) for part, array in leaf.parts.items()})
 
 
 def _sent(block: Any, place: jax.sharding.Sharding) -> Any:
@@ -71,8 +70,9 @@ def _apart(path: LeafPath, blocks: Sequence[Any], placement: Placement) -> Any:
     """Kernels side by side; of those in few bits, the values."""
     if not isinstance(blocks[0], QuantisedKernel):
         return Apart(blocks)
-    scale = _placed((*path, "scale"), jnp.stack([block.scale for block in blocks]), placement)
-    return replace(blocks[0], values=Apart(block.values for block in blocks), scale=scale)
+    stacked = {part: jnp.stack([block.parts[part] for block in blocks]) for part in blocks[0].parts if part != "values"}
+    placed = {part: _placed((*path, part), stack, placement) for part, stack in stacked.items()}
+    return replace(blocks[0], values=Apart(block.values for block in blocks), **placed)
 
 
 @partial(jax.jit, static_argnums=(1, 2, 3))

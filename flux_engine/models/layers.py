@@ -17,7 +17,7 @@ from flax import nnx
 
 from flux_engine.models.apart import is_apart
 from flux_engine.models.by_blocks import Stack, block_at, fold_apart, to_device, waits_on_the_host
-from flux_engine.models.quantised import QuantisedKernel, product, product_after_gelu
+from flux_engine.models.quantised import QuantisedKernel, at_most, product, product_after_gelu
 from flux_engine.models.terms import along_last
 
 Block = TypeVar("Block", bound=nnx.Module)
@@ -207,11 +207,22 @@ class Linear(nnx.Linear):
 
         return lambda x: by_rows(mapped, x)
 
-    def after_gelu(self, x: jax.Array, before: jax.Array | None = None) -> jax.Array:
-        """The outputs [B, S, out] of gelu(x), or of `before` and gelu(x) side by side [B, S, in]."""
+    def at_most(self, x: jax.Array, start: int = 0) -> jax.Array | None:
+        """What no magnitude of x's outputs from `start` on is above, float32 [B, S, 1]; None if only they can say."""
+        stored = self.kernel[...]
+        if self.terms or not isinstance(stored, QuantisedKernel):
+            return None
+        return at_most(x.astype(self.dtype), stored, self.bias[...], start)
+
+    def after_gelu(self, x: jax.Array, before: jax.Array | None = None, most: jax.Array | None = None) -> jax.Array:
+        """The outputs [B, S, out] of gelu(x), or of `before` and gelu(x) side by side [B, S, in].
+
+        Args:
+            most: what no magnitude of x is above, if `at_most` knew it.
+        """
         stored = self.kernel[...]
         if isinstance(stored, QuantisedKernel) and stored.fast and not self.terms:
-            y = product_after_gelu(x.astype(self.dtype), stored, before)
+            y = product_after_gelu(x.astype(self.dtype), stored, before, most)
             return y + along_last(self.bias[...].astype(self.dtype), x.ndim)
         inputs = by_rows(nnx.gelu, x)
         if before is None:

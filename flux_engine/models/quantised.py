@@ -29,10 +29,11 @@ EIGHT_BITS: dict[str, tuple[np.dtype, int]] = {
 }
 GROUP = 64  # inputs that share a scale of int4: 4.25 bits a weight
 SMALLEST = 2.0**-126  # of a scale: nothing is divided by zero, nor by a number that a processor takes for zero
+PARTS = ("values", "scale", "norms")  # the arrays of a kernel
 _NIBBLES = np.array([4, 0], np.int8)  # how far to the left of a byte the first and the second of its two numbers begin
 
 
-@partial(jax.tree_util.register_dataclass, data_fields=["values", "scale"], meta_fields=["kind", "fast", "dtype"])
+@partial(jax.tree_util.register_dataclass, data_fields=PARTS, meta_fields=["kind", "fast", "dtype"])
 @dataclass(frozen=True)
 class QuantisedKernel:
     """Stands where a kernel [in, out], or a stack [N, in, out] of them, would; `astype` gives that kernel.
@@ -44,6 +45,7 @@ class QuantisedKernel:
         kind: "int8", "fp8" or "int4".
         fast: whether inputs are rounded to 8 bits as well; never of "int4".
         dtype: of the weights that these stand for.
+        norms: Euclidean, float32 [..., out], of each output's weights; of "fp8" that is fast alone.
     """
 
     values: Any
@@ -51,6 +53,12 @@ class QuantisedKernel:
     kind: str
     fast: bool = False
     dtype: Any = field(default=jnp.dtype(jnp.float32))
+    norms: jax.Array | None = None
+
+    @property
+    def parts(self) -> dict[str, Any]:
+        """Its arrays by name."""
+        return {part: getattr(self, part) for part in PARTS if getattr(self, part) is not None}
 
     @property
     def shape(self) -> tuple[int, ...]:
@@ -102,7 +110,9 @@ def quantise(kernel: jax.Array, kind: str, *, fast: bool = False, dtype: Any = N
     dtype = jnp.dtype(dtype or kernel.dtype)
     rows = kernel.astype(jnp.float32).T
     if kind in EIGHT_BITS:
-        return QuantisedKernel(*in_eight_bits(rows, kind, axis=-1), kind, fast, dtype)
+        values, scale = in_eight_bits(rows, kind, axis=-1)
+        norms = scale * jnp.linalg.norm(values.astype(jnp.float32), axis=-1) if kind == "fp8" and fast else None
+        return QuantisedKernel(values, scale, kind, fast, dtype, norms)
     return QuantisedKernel(*_in_four_bits(rows), kind, False, dtype)
 
 
@@ -138,25 +148,57 @@ def product(x: jax.Array, kernel: QuantisedKernel) -> jax.Array:
     if kernel.kind == "int4":
         return x @ kernel.astype(x.dtype)
     if kernel.fast:
-        return _fast_product(x, jnp.abs(x).max(axis=-1, keepdims=True), kernel, x.dtype)
+        return _fast_product(x, _reach(x, kernel.kind), kernel, x.dtype)
     # Scaled afterwards: a number of 8 bits is one of bfloat16 as it is, a weight would be rounded once more.
     plain = _dot(x, kernel.values.astype(x.dtype), x.dtype)
     return (plain.astype(jnp.float32) * along_last(kernel.scale, x.ndim)).astype(x.dtype)
 
 
-def product_after_gelu(x: jax.Array, kernel: QuantisedKernel, before: jax.Array | None = None) -> jax.Array:
+def at_most(x: jax.Array, kernel: QuantisedKernel, bias: jax.Array, start: int = 0) -> jax.Array | None:
+    """What x [..., in] times the kernel [in, out] and the bias [out] gives is no larger, from output `start` on.
+
+    No sum is larger than the norms of what is multiplied (Cauchy-Schwarz). An eighth is added for what is rounded: fp8
+    inputs, by a sixteenth at most, the accumulator, and the result.
+
+    Returns:
+        Magnitudes float32 [..., 1], known without the product; None where the kernel has no norms.
+    """
+    if kernel.norms is None:
+        return None
+    # In one array, so that a GPU looks for both in one kernel.
+    norm, offset = jnp.stack([kernel.norms, jnp.abs(bias.astype(jnp.float32))])[:, start:].max(axis=-1)
+    return 1.125 * (_reach(x, kernel.kind) * norm + offset)
+
+
+def product_after_gelu(
+    x: jax.Array, kernel: QuantisedKernel, before: jax.Array | None = None, most: jax.Array | None = None
+) -> jax.Array:
     """gelu(x), or `before` and gelu(x) side by side [..., in], times a fast kernel [in, out], in x's type.
 
-    GELU grows from its least value on, which is -0.17, so that its largest magnitude is had from the largest x. What is
-    had without it is not written to memory for it and read again, as XLA would; and it is in float32, which an NVIDIA
-    GPU takes fewer instructions for.
+    GELU is in float32, which an NVIDIA GPU takes fewer instructions for.
+
+    Args:
+        most: what no magnitude of x is above, float32 [..., 1], and so none of gelu(x), if `at_most` knew it. Else x is
+            read once for that alone: as GELU grows from its least value on, which is -0.17, the largest x says it.
     """
-    largest = jnp.maximum(_gelu(x.max(axis=-1, keepdims=True)), 0.1701)
+    if most is None:
+        most = jnp.maximum(_gelu(x.max(axis=-1, keepdims=True)), 0.1701)
     inputs = _gelu(x)
     if before is not None:
-        largest = jnp.maximum(largest, jnp.abs(before).max(axis=-1, keepdims=True).astype(jnp.float32))
+        most = jnp.maximum(most, jnp.abs(before).max(axis=-1, keepdims=True).astype(jnp.float32))
         inputs = jnp.concatenate([before.astype(jnp.float32), inputs], axis=-1)
-    return _fast_product(inputs, largest, kernel, x.dtype)
+    return _fast_product(inputs, most, kernel, x.dtype)
+
+
+def _reach(x: jax.Array, kind: str) -> jax.Array:
+    """What no magnitude of x along its last axis is above, float32 [..., 1].
+
+    Of fp8 that is x's norm, from which more follows (`at_most`). It may be far above them: numbers of fp8 are as exact
+    down to a 28,000th of the largest. Norms below 2^-60 are taken for that, since float32 has no squares of them.
+    """
+    if kind == "int8":
+        return jnp.abs(x).max(axis=-1, keepdims=True).astype(jnp.float32)
+    return jnp.sqrt(jnp.maximum(jnp.sum(jnp.square(x.astype(jnp.float32)), axis=-1, keepdims=True), 2.0**-120))
 
 
 def _gelu(x: jax.Array) -> jax.Array:
@@ -166,12 +208,12 @@ def _gelu(x: jax.Array) -> jax.Array:
     return x * jax.nn.sigmoid(2 * math.sqrt(2 / math.pi) * (x + 0.044715 * x**3))
 
 
-def _fast_product(x: jax.Array, largest: jax.Array, kernel: QuantisedKernel, dtype: Any) -> jax.Array:
-    """The product in a type; no magnitude of x along its last axis is above `largest` [..., 1], but for rounding."""
-    stored, most = EIGHT_BITS[kernel.kind]
+def _fast_product(x: jax.Array, most: jax.Array, kernel: QuantisedKernel, dtype: Any) -> jax.Array:
+    """The product in a type; no magnitude of x is above `most`, float32 [..., 1], but for rounding."""
+    stored, largest = EIGHT_BITS[kernel.kind]
     # The accumulator of integers is exact; that of fp8 is wide, and is rounded to that type as it is written.
     summed = jnp.int32 if kernel.kind == "int8" else dtype
-    scale = jnp.maximum(largest.astype(jnp.float32) / most, SMALLEST)
+    scale = jnp.maximum(most / largest, SMALLEST)
     inverse = jax.lax.optimization_barrier(1 / scale)  # else each number is divided, which takes ten times as long
     rounded = _rounded(x.astype(jnp.float32) * inverse, stored)
     # Asked for more, cuBLAS would leave out the quick accumulation of fp8.

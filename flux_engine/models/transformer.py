@@ -303,8 +303,9 @@ class SingleBlock(nnx.Module):
             qkv, mlp = outputs[..., :inner], (outputs[:, start:, inner:],)
 
         def second(x: jax.Array, attended: jax.Array, *mlp: jax.Array) -> jax.Array:
-            (wide,) = mlp or (to_mlp(modulate(x, shift, scale)),)
-            return x + gate * self.linear2.after_gelu(wide, attended)
+            inputs = modulate(x, shift, scale)
+            (wide,) = mlp or (to_mlp(inputs),)
+            return x + gate * self.linear2.after_gelu(wide, attended, self.linear1.at_most(inputs, inner))
 
         q, k, v = split_heads(qkv, self.num_heads)
         attended = attention(self.query_norm(q[:, start:]), self.key_norm(k), v, rope)
@@ -318,7 +319,7 @@ class MLP(nnx.Module):
         self.fc2 = Linear(hidden, dim, rngs=rngs, **dtypes)
 
     def __call__(self, x: jax.Array) -> jax.Array:
-        return self.fc2.after_gelu(self.fc1(x))
+        return self.fc2.after_gelu(self.fc1(x), most=self.fc1.at_most(x))
 
 
 class FinalLayer(nnx.Module):

@@ -78,7 +78,7 @@ def load_network(
     Args:
         stored: config and weights.
         placement: where each leaf goes; a device needs memory for what goes there and one block. It is asked for
-            the values and the scale of a kernel in few bits.
+            each part of a kernel in few bits.
         dtype: type to compute in.
         param_dtype: type to keep weights in; by default the stored one (the widest, if they differ).
         weights: which kernels are kept in few bits instead, and how; see `flux_engine.weights.quantised`. They are
@@ -155,7 +155,7 @@ def rebuilt(state: nnx.State, leaves: Iterable[Any]) -> nnx.State:
 
 
 def named_leaves(state: nnx.State) -> dict[LeafPath, Any]:
-    """Arrays, or their shapes, by path; of a kernel in few bits its `values` and its `scale`."""
+    """Arrays, or their shapes, by path; of a kernel in few bits each part, `values` and `scale` for example."""
     return {path_of(keys): leaf for keys, leaf in jax.tree_util.tree_flatten_with_path(state, is_leaf=is_apart)[0]}
 
 

@@ -168,7 +168,7 @@ def _in_their_forms(
     forms: Mapping[LeafPath, tuple[Form, Sharding]],
     dtype: jnp.dtype,
 ) -> dict[LeafPath, np.ndarray | jax.Array]:
-    """One block's leaves as they are kept: of kernels in few bits the values and the scale, made on their device."""
+    """One block's leaves as they are kept: of kernels in few bits each of their parts, made on their device."""
     made: dict[LeafPath, np.ndarray | jax.Array] = {}
     for path, part in parts.items():
         if path not in forms:
@@ -176,7 +176,7 @@ def _in_their_forms(
             continue
         form, home = forms[path]
         kernel = _quantised(put(part, home), form, dtype)
-        made |= {(*path, "values"): kernel.values, (*path, "scale"): kernel.scale}
+        made |= {(*path, part): array for part, array in kernel.parts.items()}
     return made
 
 

@@ -13,8 +13,9 @@ import pytest
 from flax import nnx
 
 from flux_engine.models.layers import Linear, scan_blocks, stack_blocks
-from flux_engine.models.quantised import GROUP, QuantisedKernel, product, product_after_gelu, quantise
+from flux_engine.models.quantised import GROUP, QuantisedKernel, at_most, product, product_after_gelu, quantise
 from flux_engine.models.terms import InputGain, LowRank, Term
+from flux_engine.models.transformer import MLP
 from tests.tiny import draw, relative_error
 
 pytestmark = pytest.mark.usefixtures("quick_compilation")
@@ -96,9 +97,16 @@ def test_a_product_is_that_of_the_numbers_it_stands_for(kind: str, dtype: Any) -
     assert relative_error(result, np.asarray(x, np.float64) @ dense(found)) < (2e-6 if dtype == jnp.float32 else 6e-3)
 
 
-def in_8_bits_by_token(x: np.ndarray, kind: str) -> np.ndarray:
-    largest = {"int8": 127, "fp8": 448}[kind]
-    scale = np.abs(x).max(axis=-1, keepdims=True) / np.float32(largest)
+def largest_of(x: np.ndarray) -> np.ndarray:
+    return np.abs(x).max(axis=-1, keepdims=True)
+
+
+def norm_of(x: np.ndarray) -> np.ndarray:
+    return np.linalg.norm(x, axis=-1, keepdims=True)
+
+
+def in_8_bits_by_token(x: np.ndarray, kind: str, most: np.ndarray) -> np.ndarray:
+    scale = most / np.float32({"int8": 127, "fp8": 448}[kind])
     ratio = np.rint(x / scale) if kind == "int8" else (x / scale).astype(ml_dtypes.float8_e4m3fn).astype(np.float32)
     return ratio * scale.astype(np.float64)
 
@@ -108,8 +116,9 @@ def test_a_fast_product_rounds_each_token_to_8_bits(kind: str) -> None:
     x = draw("x", (2, 3, IN), -1, 1) * np.float32([[[1e-3]], [[1e3]]])
     found = quantise(jnp.asarray(draw("kernel", (IN, OUT), -1, 1)), kind, fast=True)
     result = jax.jit(product)(jnp.asarray(x), found)
-    assert relative_error(result[0], in_8_bits_by_token(x[0], kind) @ dense(found)) < 2e-6
-    assert relative_error(result[1], in_8_bits_by_token(x[1], kind) @ dense(found)) < 2e-6
+    rounded = in_8_bits_by_token(x, kind, {"int8": largest_of, "fp8": norm_of}[kind](x))
+    assert relative_error(result[0], rounded[0] @ dense(found)) < 2e-6
+    assert relative_error(result[1], rounded[1] @ dense(found)) < 2e-6
     assert relative_error(result, x @ dense(found)) > 1e-4
 
 
@@ -125,11 +134,62 @@ def test_after_gelu_each_token_is_rounded_by_what_is_largest_in_it(kind: str, is
     bent = x * (1 + np.tanh(np.sqrt(2 / np.pi) * (x + 0.044715 * x.astype(np.float64) ** 3))) / 2
     inputs = bent if is_alone else np.concatenate([before, bent], axis=-1)
     sure = np.abs(inputs).max(axis=-1) > 0.18  # of smaller ones the scale is that of 0.17
-    expected = in_8_bits_by_token(np.float32(inputs), kind) @ dense(found)
+    expected = in_8_bits_by_token(np.float32(inputs), kind, np.float32(largest_of(inputs))) @ dense(found)
     assert sure.sum() == (6 if is_alone else 9)
     assert relative_error(result[sure], expected[sure]) < 5e-3  # one number rounded to the other side is a hundredth
     off = np.abs(result - inputs @ dense(found)).max(axis=-1)
     assert (off < 0.04 * np.maximum(np.abs(inputs).max(axis=-1), 0.17) * np.sqrt(rows)).all()
+
+
+@pytest.mark.parametrize("dtype", [jnp.float32, jnp.bfloat16])
+@pytest.mark.parametrize("start", [0, 5])
+def test_what_an_output_is_at_most_is_known_without_it(start: int, dtype: Any) -> None:
+    found = quantise(jnp.asarray(draw("kernel", (IN, OUT), -1, 1)), "fp8", fast=True)
+    bias = draw("bias", (OUT,), -20, 20)
+    longest = dense(found)[:, start:][:, np.linalg.norm(dense(found)[:, start:], axis=0).argmax()]
+    x = jnp.asarray(np.stack([size * sign * longest for size in (0, 1e-4, 1, 1e4) for sign in (1, -1)]), dtype)
+    most = jax.jit(partial(at_most, start=start))(x, found, jnp.asarray(bias))
+    reached = np.abs(np.asarray(jax.jit(product)(x, found), np.float32) + bias)[:, start:].max(axis=-1)
+    assert most is not None and most.dtype == jnp.float32 and most.shape == (8, 1)
+    assert (reached < most[:, 0]).all() and (reached[[0, 1, 2, 3, 6, 7]] > most[[0, 1, 2, 3, 6, 7], 0] / 1.2).all()
+
+
+@pytest.mark.parametrize("above", [1, 8, 64])
+def test_in_fp8_a_token_may_be_far_below_what_it_is_at_most(above: float) -> None:
+    x = draw("x", (6, IN), -1, 1) * np.geomspace(1e-4, 1e4, 6, dtype=np.float32)[:, None]
+    found = quantise(jnp.asarray(draw("kernel", (IN, OUT), -1, 1)), "fp8", fast=True)
+    result = jax.jit(product_after_gelu)(jnp.asarray(x), found, None, jnp.asarray(above * largest_of(x)))
+    expected = np.asarray(jax.nn.gelu(jnp.asarray(x))) @ dense(found)
+    for token in range(6):
+        assert 1e-3 < relative_error(result[token], expected[token]) < 0.06
+
+
+@pytest.mark.parametrize("size", [0, 1e-38, 1e-25, 1e15])
+def test_inputs_of_any_size_stay_numbers_in_fp8(size: float) -> None:
+    x = draw("x", (2, IN), -1, 1) * np.float32(size)
+    found = quantise(jnp.asarray(draw("kernel", (IN, OUT), -1, 1)), "fp8", fast=True)
+    assert np.isfinite(jax.jit(product)(jnp.asarray(x), found)).all()
+
+
+@pytest.mark.parametrize("fast", [True, False])
+@pytest.mark.parametrize("kind", KINDS)
+def test_only_fast_fp8_has_norms(kind: str, fast: bool) -> None:
+    found = quantise(jnp.asarray(kernel()), kind, fast=fast)
+    if kind == "fp8" and fast:
+        assert found.norms is not None and relative_error(found.norms, np.linalg.norm(dense(found), axis=0)) < 1e-6
+    else:
+        assert found.norms is None and set(found.parts) == {"values", "scale"}
+
+
+@pytest.mark.parametrize(("kind", "reads"), [("fp8", 0), ("int8", 1)])
+def test_what_goes_into_gelu_is_read_once_for_its_largest_at_most(kind: str, reads: int) -> None:
+    mlp, wide = MLP(IN, 4 * IN, nnx.Rngs(0), {"dtype": jnp.float32, "param_dtype": jnp.float32}), 4 * IN
+    for linear in (mlp.fc1, mlp.fc2):
+        linear.kernel.set_value(quantise(linear.kernel[...], kind, fast=True))
+    graphdef, state = nnx.split(mlp)
+    jaxpr = jax.make_jaxpr(lambda state, x: nnx.merge(graphdef, state)(x))(state, jnp.zeros((1, 3, IN))).jaxpr
+    largest = [eqn for eqn in jaxpr.eqns if eqn.primitive.name == "reduce_max"]
+    assert sum(eqn.invars[0].aval.shape == (1, 3, wide) for eqn in largest) == reads
 
 
 @pytest.mark.parametrize("fault", [np.nan, np.inf])
