@@ -63,3 +63,8 @@ def process_bytes(statm: Path = STATM) -> int | None:
         return int(statm.read_text().split()[1]) * os.sysconf("SC_PAGE_SIZE")
     except (OSError, ValueError, IndexError):
         return None
+
+
+def sized(count: int) -> str:
+    """Bytes, as people say them: "16.21 GB", "640.0 MB"."""
+    return f"{count / 1e9:.2f} GB" if count >= 1e9 else f"{count / 1e6:.1f} MB"

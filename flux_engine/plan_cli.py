@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 from flux_engine.arguments import DONE, FAILED
 from flux_engine.bench_sizes import MODELS
 from flux_engine.display import Stdout, status_of
-from flux_engine.host_memory import allow_most_of_the_device
+from flux_engine.host_memory import allow_most_of_the_device, sized
 from flux_engine.request import check_sampling
 
 if TYPE_CHECKING:
@@ -116,7 +116,7 @@ def _table(model: str, found: Plan) -> Iterator[str]:
     picture, free = found.picture, found.free.device
     pictures = f"{picture.batch_size} x " if picture.batch_size > 1 else ""
     each = " each" if found.places.sizes else ""
-    left = "" if free is None else f", {_bytes(free)}{each} free"
+    left = "" if free is None else f", {sized(free)}{each} free"
     kind = "" if picture.weights == "full" else f"{picture.weights}  "
     yield f"{model}  {picture.dtype.name}  {kind}{pictures}{picture.width}x{picture.height}  on {found.places}{left}"
     networks = {name: size for stage in found.stages for name, size in stage.networks.items()}
@@ -124,9 +124,9 @@ def _table(model: str, found: Plan) -> Iterator[str]:
     for stage in found.stages:
         columns = (sum(stage.networks.values()), stage.working_bytes, found.peak_bytes(stage))
         fits = "" if found.fits(stage) else "  does not fit"
-        yield f"  {stage.name:<9} {' '.join(f'{_bytes(size):>9}' for size in columns)}{fits}"
+        yield f"  {stage.name:<9} {' '.join(f'{sized(size):>9}' for size in columns)}{fits}"
     if found.free.program:
-        yield f"  peaks are with the program itself: {_bytes(found.free.program)}"
+        yield f"  peaks are with the program itself: {sized(found.free.program)}"
     yield f"  on {'each' if found.places.sizes else 'the'} device: {_listed(networks)}"
     if found.waiting:
         yield f"  streamed from the host's memory: {_listed(found.waiting)}"
@@ -136,8 +136,4 @@ def _table(model: str, found: Plan) -> Iterator[str]:
 
 
 def _listed(networks: Mapping[Any, int]) -> str:
-    return ", ".join(f"{WORDS[name]} {_bytes(size)}" for name, size in networks.items())
-
-
-def _bytes(size: int) -> str:
-    return f"{size / 1e9:.2f} GB" if size >= 1e9 else f"{size / 1e6:.1f} MB"
+    return ", ".join(f"{WORDS[name]} {sized(size)}" for name, size in networks.items())

@@ -16,8 +16,8 @@ import jax
 import jax.numpy as jnp
 
 from flux_engine.configs import Component, TransformerConfig, VAEConfig
-from flux_engine.errors import NotEnoughMemory
-from flux_engine.host_memory import memory_bytes, process_bytes
+from flux_engine.errors import NotEnoughMemory, RequestError
+from flux_engine.host_memory import memory_bytes, process_bytes, sized
 from flux_engine.programs import Configs, Picture, abstract, programs
 from flux_engine.request import WeightKind
 from flux_engine.residency import ENCODERS, Residency
@@ -181,12 +181,12 @@ def check(found: Plan, configs: Configs, places: Places) -> None:
     """
     if found.fits_all:
         return
-    stage = max(found.stages, key=lambda stage: stage.peak_bytes)
+    stage = max(found.stages, key=found.peak_bytes)
     picture = found.picture
     free = found.free.device or 0
     raise NotEnoughMemory(
-        f"{_named(picture)} needs {found.peak_bytes(stage) * SLACK / 1e9:.1f} GB of {places} in the stage "
-        f"'{stage.name}'; {free / 1e9:.1f} GB are free.",
+        f"{_named(picture)} needs {sized(int(found.peak_bytes(stage) * SLACK))} of {places} in the stage "
+        f"'{stage.name}'; {sized(free)} are free.",
         hint=next(
             (
                 f"{_named(smaller)} would fit."
