@@ -325,8 +325,13 @@ class FluxModelLoader:
 
     @property
     def device_bytes(self) -> int:
-        """What the networks take of the device's memory now, LoRAs included."""
+        """What the networks' weights take of the device's memory now, without LoRAs beside them."""
         return self._networks.device_bytes
+
+    @property
+    def host_bytes(self) -> int:
+        """What they take of the machine's memory, where they wait."""
+        return self._networks.host_bytes
 
     def release_idle_encoders(self) -> None:
         """Free both text encoders if the residency has them read for every prompt."""

@@ -118,9 +118,17 @@ class Networks:
 
     @property
     def device_bytes(self) -> int:
-        """What lies on each device, LoRAs included."""
-        leaves = [leaf for resident in self._resident.values() for leaf in jax.tree.leaves(resident.current[1])]
-        return sum(part_bytes(leaf) for leaf in leaves if leaf.sharding.memory_kind != HOST)
+        """What the weights take of each device, without LoRAs beside them."""
+        return sum(part_bytes(leaf) for leaf in self._weights_there() if leaf.sharding.memory_kind != HOST)
+
+    @property
+    def host_bytes(self) -> int:
+        """What they take of the machine's memory, where they wait."""
+        waiting = [leaf for leaf in self._weights_there() if leaf.sharding.memory_kind == HOST]
+        return sum(part.data.nbytes for leaf in waiting for part in leaf.addressable_shards)
+
+    def _weights_there(self) -> list[jax.Array]:
+        return [leaf for resident in self._resident.values() for leaf in jax.tree.leaves(resident.bare[1])]
 
     def release(self, component: Component) -> None:
         """Give a network's memory back now."""
@@ -135,13 +143,20 @@ class Networks:
                 self.release(encoder)
 
     def settle(self, residency: Residency) -> None:
-        """Have weights lie as `residency` says from now on; those that are there already move."""
+        """Have weights lie as `residency` says from now on; those that are there already move.
+
+        A network that cannot move, for want of memory, is released.
+        """
         if residency == self.residency:
             return
         self.residency = residency
         self.release_encoders()
-        for component, resident in self._resident.items():
-            resident.move(component, self._placement(component))
+        for component, resident in list(self._resident.items()):
+            try:
+                resident.move(component, self._placement(component))
+            except BaseException:  # some of its weights are gone from where they were
+                self.release(component)
+                raise
             if not resident.fused:
                 resident.take([] if self._choice.fused else self._choice.of(component), {})
 

@@ -270,17 +270,18 @@ def _bytes(config: Any, dtype: jnp.dtype, weights: WeightKind, residency: Reside
     return sum(size for size, waits in sizes if not waits), sum(size for size, waits in sizes if waits)
 
 
-def free_memory(places: Places, held: int = 0) -> Memory:
-    """What may be used, of each device if there are several, and `held` bytes included, which are to be used again.
+def free_memory(places: Places, held: int = 0, waiting: int = 0) -> Memory:
+    """What may be used, of each device if there are several.
 
-    Where the device's memory is the machine's, what the program itself has already is included, too.
+    Included is what weights have that are there already, which are to be used again: `held` bytes of each device, and
+    `waiting` of the machine's memory. Where the device's memory is the machine's, what the program itself has is, too.
     """
     used, total = memory_bytes()
     machine = None if used is None or total is None else total - used
     stats = [device.memory_stats() or {} for device in places.devices]
     if all("bytes_limit" in each for each in stats):
         left = min(each["bytes_limit"] - each.get("bytes_in_use", 0) for each in stats)
-        return Memory(device=left + held, host=machine)
+        return Memory(device=left + held, host=None if machine is None else machine + waiting)
     has = process_bytes()
     if machine is None or has is None:
         return Memory(device=None, host=0)

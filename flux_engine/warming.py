@@ -26,7 +26,7 @@ def compiling(loader: FluxModelLoader, picture: Picture, request: GenerationRequ
     Raises:
         RequestError: a size lies between tokens.
     """
-    free = planning.free_memory(loader.places, loader.device_bytes)
+    free = planning.free_memory(loader.places, loader.device_bytes, loader.host_bytes)
     is_roomy = planning.is_roomy(loader.configs, picture, loader.places, free)
     for residency in planning.RESIDENCIES:
         if residency.uses_host and free.host == 0:

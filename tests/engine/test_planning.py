@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from types import SimpleNamespace
 from typing import Any
 
 import jax
@@ -140,7 +141,7 @@ def test_what_is_roomy_fits() -> None:
 
 
 def test_the_engine_refuses_before_anything_is_read(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(planning, "free_memory", lambda places, held: Memory(device=10**6, host=0))
+    monkeypatch.setattr(planning, "free_memory", lambda places, held, waiting: Memory(device=10**6, host=0))
     heard: list[object] = []
     with pytest.raises(NotEnoughMemory):
         for event in Engine().generate(GenerationRequest(prompt="fog", width=64, height=64), heard.append):
@@ -157,6 +158,25 @@ def test_a_cpu_has_what_the_machine_has_left_and_the_program_takes_some_of_it(mo
     monkeypatch.undo()
     free = free_memory(CPU)
     assert free.device is not None and 1e8 < free.program < free.device < 1e14
+
+
+def test_weights_that_are_there_already_are_used_again(monkeypatch: pytest.MonkeyPatch) -> None:
+    device: Any = SimpleNamespace(memory_stats=lambda: {"bytes_limit": 100, "bytes_in_use": 70})
+    card: Any = SimpleNamespace(devices=[device])
+    monkeypatch.setattr(planning, "memory_bytes", lambda: (600, 1000))
+    assert free_memory(card) == Memory(device=30, host=400)
+    assert free_memory(card, held=50, waiting=250) == Memory(device=80, host=650)
+    monkeypatch.setattr(planning, "memory_bytes", lambda: (None, None))
+    assert free_memory(card, held=50, waiting=250) == Memory(device=80, host=None)
+
+
+def test_the_stage_that_is_named_is_one_that_does_not_fit() -> None:
+    prompt = planning.Stage(name="prompt", networks={"t5_text": 100}, working_bytes=0)
+    steps = planning.Stage(name="steps", networks={"transformer": 60}, working_bytes=35)  # 14 more are packed
+    found = replace(planned(), stages=(prompt, steps), free=Memory(device=110, host=0, program=1))
+    assert found.fits(prompt) and prompt.peak_bytes > steps.peak_bytes
+    with pytest.raises(NotEnoughMemory, match="in the stage 'steps'"):
+        check(found, CONFIGS, CPU)
 
 
 def test_a_programs_own_memory_counts_in_every_stage() -> None:

@@ -12,12 +12,16 @@ import numpy as np
 import pytest
 from flax import nnx
 
-from flux_engine import FluxModelLoader, run_diffuse_generation
+from flux_engine import Engine, FluxModelLoader, GenerationRequest, memory, planning, run_diffuse_generation
 from flux_engine.models import by_blocks
 from flux_engine.models.apart import Apart, is_apart
 from flux_engine.models.layers import Linear, scan_blocks, stack_blocks
 from flux_engine.models.quantised import quantise
+from flux_engine.planning import Memory
+from flux_engine.programs import Picture
+from flux_engine.request import PicturesReady
 from flux_engine.residency import Residency
+from flux_engine.sharding import Places
 from flux_engine.weights import placing
 from flux_engine.weights.checkpoint import named_leaves
 from flux_engine.weights.names import LeafPath
@@ -66,9 +70,10 @@ def test_weights_move_while_a_session_goes_on_and_leave_nothing_behind(checkpoin
     loader.settle(Residency(encoders="host", modulations="host"))
     assert on_host(loader)["transformer"] == {"img_mod", "txt_mod", "modulation"}
     assert loader.device_bytes < 0.9 * device
+    assert loader.host_bytes == device - loader.device_bytes
     assert np.array_equal(painted(loader), expected)
     loader.settle(Residency(encoders="device"))
-    assert loader.device_bytes == device
+    assert (loader.device_bytes, loader.host_bytes) == (device, 0)
     assert np.array_equal(painted(loader), expected)
     assert live_bytes() == total
 
@@ -77,6 +82,58 @@ def test_weights_move_while_a_session_goes_on_and_leave_nothing_behind(checkpoin
     loader.encode_prompts(["something else"])
     assert not any(map(loader.is_loaded, NETWORKS))
     assert np.array_equal(painted(loader), expected)
+
+
+@pytest.mark.usefixtures("no_garbage_collection")
+def test_a_network_that_cannot_move_is_read_again(checkpoint: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    loader = FluxModelLoader(checkpoint_dir=checkpoint, dtype="float32")
+    expected = painted(loader)
+    before, moved = live_bytes() - loader.device_bytes, iter(range(3))
+
+    def full(*arguments: Any) -> Any:
+        if next(moved, None) is None:
+            raise RuntimeError("RESOURCE_EXHAUSTED")
+        return placing.laid(*arguments)
+
+    with monkeypatch.context() as patched, pytest.raises(RuntimeError):
+        patched.setattr(memory, "laid", full)
+        loader.settle(STREAMED)
+    assert not loader.is_loaded("transformer")
+    assert live_bytes() == before + loader.device_bytes + loader.host_bytes
+    assert np.array_equal(painted(loader), expected)
+
+
+def test_the_next_picture_finds_the_memory_that_its_weights_wait_in(
+    checkpoint: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    loader = FluxModelLoader(checkpoint_dir=checkpoint, dtype="float32")
+    text_tokens = loader.t5_tokenizer.max_length
+    picture = Picture(dtype=loader.dtype, width=48, height=32, text_tokens=text_tokens)
+    endless = Memory(device=None, host=None)
+    wanted = planning.with_residency(loader.configs, picture, planning.RESIDENCIES[1], loader.places, endless)
+    device = int(max(stage.peak_bytes for stage in wanted.stages) * planning.SLACK) + 1
+    engine, found = Engine(), []
+    loaders: list[FluxModelLoader] = []
+    settle = FluxModelLoader.settle
+
+    def settled(loader: FluxModelLoader, residency: Residency) -> None:
+        loaders[:] = [loader]
+        found.append(residency)
+        settle(loader, residency)
+
+    def free(places: Places, held: int, waiting: int) -> Memory:
+        """A card that has no room for text encoders, in a machine that has room for them once."""
+        used = sum(loader.host_bytes for loader in loaders)
+        return Memory(device=device, host=sum(wanted.waiting.values()) - used + waiting)
+
+    monkeypatch.setattr(planning, "free_memory", free)
+    monkeypatch.setattr(FluxModelLoader, "settle", settled)
+    for prompt in ("a hill", "a lake"):
+        request = GenerationRequest(
+            prompt=prompt, width=48, height=32, num_steps=1, dtype="float32", checkpoint_dir=str(checkpoint)
+        )
+        assert isinstance([*engine.generate(request)][-1], PicturesReady)
+    assert found == [wanted.residency] * 2 and loaders[0].host_bytes > 0
 
 
 def test_blocks_that_are_arrays_of_their_own_paint_the_same_picture(
