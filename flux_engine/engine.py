@@ -163,7 +163,7 @@ class Engine:
             NotEnoughMemory: it does not.
         """
         picture = _picture(loader, request)
-        free = planning.free_memory(self._places, loader.device_bytes, loader.host_bytes)
+        free = planning.least_of_all(planning.free_memory(self._places, loader.device_bytes, loader.host_bytes))
         if planning.is_roomy(loader.configs, picture, self._places, free):
             loader.settle(planning.RESIDENCIES[0])
             return

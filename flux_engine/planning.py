@@ -14,6 +14,8 @@ from typing import Any
 
 import jax
 import jax.numpy as jnp
+import numpy as np
+from jax.experimental import multihost_utils
 
 from flux_engine.configs import Component, TransformerConfig, VAEConfig
 from flux_engine.errors import NotEnoughMemory, RequestError
@@ -32,6 +34,7 @@ ROOMY = 20  # times weights and the widest activations: at least four times what
 # plans of `benchmarks.planned_memory` to what was measured.
 FIRST_PICTURE_BYTES = 200_000_000
 PACKED = 0.4  # of what XLA counts
+ENDLESS = 2**62  # bytes, where nothing tells
 # From the fastest to the smallest. On the host, text encoders cost a new prompt 0.2 s on an H100, modulations a run
 # 0.1 s, and blocks each step 0.4 s; what is on the disk costs a new prompt as long as it takes to read.
 RESIDENCIES = (
@@ -287,3 +290,15 @@ def free_memory(places: Places, held: int = 0, waiting: int = 0) -> Memory:
         return Memory(device=None, host=0)
     program = max(has // len(stats) - held, 0)
     return Memory(device=machine // len(stats) + held + program, host=0, program=program + FIRST_PICTURE_BYTES)
+
+
+def least_of_all(free: Memory) -> Memory:
+    """What each of several processes has: they compute together, and must plan alike. All of them have to ask."""
+    if jax.process_count() == 1:
+        return free
+    mine = [ENDLESS if size is None else size for size in (free.device, free.host)]
+    # As bytes: JAX would make 32 bits of larger numbers.
+    said = multihost_utils.process_allgather(np.array([*mine, -free.program]).view(np.uint8))
+    device, host, program = (int(size) for size in np.asarray(said).view(np.int64).min(axis=0))
+    known = [None if size == ENDLESS else size for size in (device, host)]
+    return Memory(device=known[0], host=known[1], program=-program)

@@ -55,6 +55,10 @@ def test_two_processes_paint_what_one_paints(found: dict[str, Any], checkpoint: 
     assert found["devices"] == "2 x cpu"
 
 
+def test_all_processes_plan_with_the_least_memory_that_one_of_them_has(found: dict[str, Any]) -> None:
+    assert found["stages"][:2] == ["model", "memory plan"]
+
+
 def test_a_process_that_is_killed_ends_the_picture_with_a_word(found: dict[str, Any]) -> None:
     assert found["said"] == "Process 1 cannot go on: it has gone. Start all processes again."
 
