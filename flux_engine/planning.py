@@ -92,7 +92,7 @@ class Plan:
         places: where; bytes are of each device.
         residency: what is on the device, and what waits where.
         stages: what is on the device.
-        waiting: bytes of the weights in the host's memory, by network.
+        waiting: bytes of the weights in the machine's memory, by network; each of its devices has its own.
         free: what may be used.
     """
 
@@ -147,7 +147,10 @@ def can_fit(configs: Configs, picture: Picture, places: Places, free: Memory) ->
     """Whether there is a way to paint a picture."""
     if not any(_weights_fit(configs, picture, way, places, free) for way in RESIDENCIES):
         return False
-    return plan(configs, picture, places=places, free=free).fits_all
+    try:
+        return plan(configs, picture, places=places, free=free).fits_all
+    except RequestError:  # it cannot be dealt out to the devices
+        return False
 
 
 def with_residency(configs: Configs, picture: Picture, residency: Residency, places: Places, free: Memory) -> Plan:
@@ -193,7 +196,7 @@ def check(found: Plan, configs: Configs, places: Places) -> None:
         hint=next(
             (
                 f"{_named(smaller)} would fit."
-                for smaller in _smaller(picture)
+                for smaller in _smaller(picture, places.pictures_at_once)
                 if can_fit(configs, smaller, places, found.free)
             ),
             "No smaller picture would fit either: free memory, or use a smaller model.",
@@ -207,17 +210,17 @@ def _named(picture: Picture) -> str:
     return f"{pictures} of {picture.width}x{picture.height} in {picture.dtype.name}{weights}"
 
 
-def _smaller(picture: Picture) -> Iterator[Picture]:
-    """The same picture alone, then with fewer bits a weight, then with shorter sides."""
-    if picture.batch_size > 1:
+def _smaller(picture: Picture, least: int) -> Iterator[Picture]:
+    """The same in the `least` batch, then with fewer bits a weight, then with shorter sides."""
+    if picture.batch_size > least:
         yield replace(picture, batch_size=picture.batch_size // 2)
-        yield replace(picture, batch_size=1)
+        yield replace(picture, batch_size=least)
     kinds: dict[str, tuple[WeightKind, ...]] = {"full": ("int8", "int4"), "int4": ()}
     for kind in kinds.get(picture.weights, ("int4",)):
-        yield replace(picture, weights=kind, batch_size=1)
+        yield replace(picture, weights=kind, batch_size=least)
     for share in (0.75, 0.5, 0.25):
         width, height = (max(16, int(side * share) // 16 * 16) for side in (picture.width, picture.height))
-        yield replace(picture, width=width, height=height, batch_size=1)
+        yield replace(picture, width=width, height=height, batch_size=least)
 
 
 @lru_cache(maxsize=64)
@@ -240,7 +243,8 @@ def _stages(
         )
         for name in STAGES
     )
-    return stages, MappingProxyType({name: waits for name, (_, waits) in sizes.items() if waits})
+    devices = len(places.devices)
+    return stages, MappingProxyType({name: waits * devices for name, (_, waits) in sizes.items() if waits})
 
 
 @lru_cache(maxsize=64)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import sys
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -12,11 +13,13 @@ os.environ["XLA_FLAGS"] = "--xla_force_host_platform_device_count=8"
 
 import jax
 import numpy as np
+import pytest
 
 from flux_engine import FluxModelLoader, planning, run_diffuse_generation
-from flux_engine.errors import RequestError
+from flux_engine.errors import NotEnoughMemory, RequestError
 from flux_engine.programs import Picture
 from flux_engine.request import LoraUse
+from flux_engine.residency import ENCODERS, Residency
 from flux_engine.where import parse_mesh
 
 SIZE = {"height": 64, "width": 48}
@@ -61,6 +64,8 @@ def main(checkpoint: Path, lora: str, shares: list[str], pictures: list[str]) ->
             "pictures": together[1].addressable_shards[0].data.nbytes / together[1].nbytes,
             "planned": planned(made, way.partition("+")[2] or "full"),
             "refused": refused(made),
+            "too large": too_large(made),
+            "waiting": waiting(made, way.partition("+")[2] or "full"),
         }
     print(json.dumps(found))
 
@@ -82,6 +87,41 @@ def planned(made: FluxModelLoader, weights: Any) -> int:
     picture = Picture(dtype=made.dtype, batch_size=BATCH, text_tokens=text_tokens, weights=weights, **SIZE)
     plan = planning.plan(made.configs, picture, places=made.places, free=planning.Memory(device=None, host=0))
     return plan.stages[1].networks["transformer"]
+
+
+def too_large(made: FluxModelLoader) -> list[str]:
+    """What is said to a batch that would fit with weights in int8, and to one for which nothing is small enough."""
+    picture = Picture(dtype=made.dtype, batch_size=BATCH, text_tokens=made.t5_tokenizer.max_length, **SIZE)
+    last = planning.RESIDENCIES[-1]
+
+    def stages(picture: Picture) -> tuple[planning.Stage, ...]:
+        free = planning.Memory(device=None, host=0)
+        return planning.with_residency(made.configs, picture, last, made.places, free).stages
+
+    def hint(picture: Picture, device: int) -> str:
+        free = planning.Memory(device=device, host=0)
+        found = planning.plan(made.configs, picture, places=made.places, free=free)
+        with pytest.raises(NotEnoughMemory) as caught:
+            planning.check(found, made.configs, made.places)
+        return caught.value.hint
+
+    enough = max(stage.peak_bytes for stage in stages(replace(picture, weights="int8")))
+    smallest = replace(picture, weights="int4")
+    weights = max(sum(stage.networks.values()) for stage in stages(smallest))
+    return [hint(picture, int(enough * planning.SLACK) + 1), hint(smallest, weights)]
+
+
+def waiting(made: FluxModelLoader, weights: Any) -> list[int]:
+    """What the plan says that waits in the machine's memory, and what does."""
+    residency = Residency(encoders="host")
+    made.settle(residency)
+    for encoder in ENCODERS:
+        made.load(encoder)
+    text_tokens = made.t5_tokenizer.max_length
+    picture = Picture(dtype=made.dtype, batch_size=BATCH, text_tokens=text_tokens, weights=weights, **SIZE)
+    free = planning.Memory(device=None, host=None)
+    planned = planning.with_residency(made.configs, picture, residency, made.places, free)
+    return [sum(planned.waiting.values()), made.host_bytes]
 
 
 def refused(made: FluxModelLoader) -> str:

@@ -64,6 +64,19 @@ def test_a_plan_is_of_each_device(found: dict[str, Any], mesh: str) -> None:
     assert 0.8 < found[mesh]["planned"] / found[mesh]["bytes"] <= 1  # without the LoRA
 
 
+@pytest.mark.parametrize("mesh", PICTURES)
+def test_what_waits_in_the_machines_memory_waits_there_for_each_device(found: dict[str, Any], mesh: str) -> None:
+    planned, there = found[mesh]["waiting"]
+    assert there / 1.01 < planned <= there
+
+
+def test_a_batch_that_is_too_large_is_refused_with_one_that_can_be_dealt_out(found: dict[str, Any]) -> None:
+    assert found["data=2,sequence=2,tensor=2"]["too large"] == [
+        "A batch of 2 pictures of 48x64 in float32 with weights in int8 would fit.",
+        "No smaller picture would fit either: free memory, or use a smaller model.",
+    ]
+
+
 def test_pictures_that_do_not_come_out_even_are_refused(found: dict[str, Any]) -> None:
     assert found["sequence=2"]["refused"] == ""
     refusal = "3 pictures cannot be split 2 ways; expected a multiple of 2."
