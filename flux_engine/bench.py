@@ -40,18 +40,28 @@ from flux_engine.where import MeshSizes
 
 ROUNDS = 3  # of encoding and decoding; the median counts
 
-# Dense products of bfloat16 a second, by a word in the device's name; makers' figures without sparsity.
+# Dense products of bfloat16 a second, by a word in the device's name, the first that is there; makers' figures without
+# sparsity. JAX calls the TPU v5p "TPU v5", too, and the v5e "TPU v5 lite".
 PEAKS: Mapping[str, float] = {
+    "H100 PCIe": 756e12,
+    "H100 NVL": 835e12,
     "H100": 989e12,
+    "H200 NVL": 835e12,
     "H200": 989e12,
     "A100": 312e12,
     "RTX 4090": 165e12,
     "L20": 119.5e12,
     "TPU v4": 275e12,
-    "TPU v5p": 459e12,
-    "TPU v5": 197e12,
+    "TPU v5 lite": 197e12,
+    "TPU v5e": 197e12,
+    "TPU v5": 459e12,
     "TPU v6": 918e12,
 }
+
+
+def peak_of(device_kind: str) -> float | None:
+    """Of a device that JAX calls so; None where that is not known."""
+    return next((peak for word, peak in PEAKS.items() if word in device_kind), None)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -172,7 +182,7 @@ def measure(
         "step": transformer_flops(sizes.transformer, rows * columns, sizes.text_tokens, batch_size),
         "decoding": batch_size * decoder_flops(sizes.vae, height, width),
     }
-    peak = next((peak for word, peak in PEAKS.items() if word in places.device.device_kind), None)
+    peak = peak_of(places.device.device_kind)
     return Measured(
         model=model,
         dtype=kind.name,

@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 
 from flux_engine import bench_cli
-from flux_engine.bench import Measured, measure
+from flux_engine.bench import Measured, measure, peak_of
 from flux_engine.bench_sizes import MODELS
 from flux_engine.bench_weights import random_network
 from flux_engine.configs import FLUX_DEV
@@ -88,6 +88,26 @@ def test_a_share_of_the_peak_is_told_where_the_device_is_known() -> None:
     known = replace(found, device_flops_per_s=2 * found.flops_per_s("step"))
     (step,) = (line for line in bench_cli._text_lines(known) if line.startswith("  step "))
     assert step.endswith(" TFLOP/s, 50% of the device's peak in bfloat16")
+
+
+@pytest.mark.parametrize(
+    ("device_kind", "tera"),
+    [
+        ("NVIDIA H100 80GB HBM3", 989),
+        ("NVIDIA H100 PCIe", 756),
+        ("NVIDIA H100 NVL", 835),
+        ("NVIDIA H200", 989),
+        ("NVIDIA H200 NVL", 835),
+        ("TPU v5 lite", 197),
+        ("TPU v5e", 197),
+        ("TPU v5", 459),
+        ("TPU v5p", 459),
+        ("TPU v6 lite", 918),
+    ],
+)
+def test_a_device_has_the_peak_of_its_kind(device_kind: str, tera: int) -> None:
+    assert peak_of(device_kind) == tera * 1e12
+    assert peak_of("cpu") is None
 
 
 def test_weights_in_few_bits_are_measured_after_full_ones_and_compared(
