@@ -106,12 +106,13 @@ class Measured:
     @property
     def picture_s(self) -> float:
         """A whole batch, compiled: encoding, all steps, decoding."""
-        return sum(self.seconds.values()) + (self.num_steps - 1) * self.seconds["step"]
+        return self.denoising_s + sum(self.seconds[stage] for stage in ("CLIP", "T5", "decoding"))
 
     @property
     def denoising_s(self) -> float:
         """All steps of a picture, and the modulations for them."""
-        return self.seconds["modulations"] + self.num_steps * self.seconds["step"]
+        rounds = math.ceil(self.num_steps / SIGMAS_AT_ONCE)
+        return rounds * self.seconds["modulations"] + self.num_steps * self.seconds["step"]
 
     def flops_per_s(self, stage: str) -> float:
         """Operations a second."""

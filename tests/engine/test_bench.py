@@ -38,6 +38,9 @@ def test_a_measurement_hangs_together() -> None:
     clip, t5, modulations, step, decoding = found.seconds.values()
     assert found.picture_s == pytest.approx(clip + t5 + modulations + 3 * step + decoding)
     assert found.denoising_s == pytest.approx(modulations + 3 * step)
+    many = replace(found, num_steps=64)
+    assert many.denoising_s == pytest.approx(2 * modulations + 64 * step)
+    assert many.picture_s == pytest.approx(clip + t5 + many.denoising_s + decoding)
     assert found.flops_per_s("step") == pytest.approx(found.flops["step"] / step)
     assert found.device_flops_per_s is None  # of a CPU no peak is known
     assert found.peak_bytes > 4 * found.parameters
