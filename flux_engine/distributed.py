@@ -94,8 +94,8 @@ def _meet(processes: Processes, patience_s: int) -> None:
     try:
         jax.distributed.initialize(
             coordinator_address=processes.coordinator if by_hand else None,
-            num_processes=processes.count if by_hand else None,
-            process_id=processes.index if by_hand else None,
+            num_processes=processes.count,
+            process_id=processes.index,
             cluster_detection_method="deactivate" if by_hand else None,
             initialization_timeout=patience_s,
             heartbeat_timeout_seconds=HEARTBEAT_S,

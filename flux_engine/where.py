@@ -119,7 +119,17 @@ def processes(
                 "Neither Slurm nor Open MPI has started this process; expected one of them for --coordinator auto.",
                 hint="Start it with srun or mpirun, or give HOST:PORT, --processes and --process.",
             )
-        index, count = (int(environment[name]) for name in told)
+        index = _number(told[0], environment) if index is None else index
+        count = _number(told[1], environment) if count is None else count
     if count is None or index is None:
         raise RequestError("--coordinator needs --processes and --process.", hint="Say how many there are, and which.")
     return Processes(coordinator=coordinator, count=count, index=index)
+
+
+def _number(name: str, environment: Mapping[str, str]) -> int:
+    try:
+        return int(environment[name])
+    except ValueError:
+        raise RequestError(
+            f"{name} is {environment[name]!r}; expected a whole number.", hint="Say --processes and --process."
+        ) from None

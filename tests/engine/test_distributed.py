@@ -11,6 +11,7 @@ from multiprocessing import Pipe
 from pathlib import Path
 from typing import Any
 
+import jax
 import numpy as np
 import pytest
 
@@ -18,7 +19,7 @@ from flux_engine import Engine, GenerationRequest, distributed
 from flux_engine.errors import RequestError
 from flux_engine.lockstep import END, Over
 from flux_engine.request import PicturesReady
-from flux_engine.where import Processes
+from flux_engine.where import AUTO, Processes
 
 PROGRAM = Path(__file__).with_name("two_processes.py")
 
@@ -66,6 +67,14 @@ def test_a_process_that_is_killed_ends_the_picture_with_a_word(found: dict[str, 
 def test_processes_without_a_mesh_are_refused() -> None:
     with pytest.raises(RequestError, match="Several processes need a mesh"):
         distributed.lead(Processes(coordinator="localhost:1", count=2, index=0), None)
+
+
+def test_jax_is_told_which_process_this_is_where_a_launcher_says_the_rest(monkeypatch: pytest.MonkeyPatch) -> None:
+    told: dict[str, Any] = {}
+    monkeypatch.setattr(jax.config, "update", lambda name, value: None)
+    monkeypatch.setattr(jax.distributed, "initialize", lambda **options: told.update(options))
+    distributed._meet(Processes(coordinator=AUTO, count=2, index=1), 1)
+    assert (told["coordinator_address"], told["num_processes"], told["process_id"]) == (None, 2, 1)
 
 
 def test_a_follower_leaves_when_process_0_is_gone_or_tells_it_to(

@@ -45,6 +45,19 @@ def test_a_launcher_tells_which_process_this_is(environment: dict[str, str]) -> 
     assert processes(AUTO, environment=environment) == Processes(coordinator=AUTO, count=4, index=3)
 
 
+def test_what_is_said_goes_before_what_a_launcher_tells() -> None:
+    told = {"SLURM_PROCID": "3", "SLURM_NTASKS": "4"}
+    assert processes(AUTO, 2, 1, told) == Processes(coordinator=AUTO, count=2, index=1)
+    assert processes(AUTO, index=1, environment=told) == Processes(coordinator=AUTO, count=4, index=1)
+
+
+def test_what_a_launcher_tells_and_is_no_number_is_refused() -> None:
+    told = {"SLURM_PROCID": "0", "SLURM_NTASKS": "4(x2)"}
+    with pytest.raises(RequestError, match=r"SLURM_NTASKS is '4\(x2\)'; expected a whole number"):
+        processes(AUTO, environment=told)
+    assert processes(AUTO, count=8, environment=told) == Processes(coordinator=AUTO, count=8, index=0)
+
+
 @pytest.mark.parametrize(
     ("given", "message"),
     [
