@@ -15,7 +15,8 @@ import secrets
 import socket
 import threading
 from collections.abc import Generator
-from multiprocessing.connection import Client, Connection, Listener
+from multiprocessing import AuthenticationError
+from multiprocessing.connection import Connection, answer_challenge, deliver_challenge
 from typing import Any, cast
 
 import jax
@@ -51,14 +52,8 @@ def lead(processes: Processes, mesh: MeshSizes | None, *, verbose: bool = False)
     _meet(processes, MEETING_S)
     if mesh.devices != jax.device_count():
         raise RequestError(f"The mesh {mesh} has {mesh.devices} devices; expected all {jax.device_count()}.")
-    token = secrets.token_bytes(32)
-    host = socket.gethostname() if processes.coordinator == AUTO else processes.coordinator.rpartition(":")[0]
-    with Listener(("", 0), backlog=processes.count, authkey=token) as listener:
-        _broadcast({"host": host, "port": listener.address[1], "token": token.hex()})
-        followers = [listener.accept() for _ in range(processes.count - 1)]
-    for follower in followers:
-        follower.send(mesh)
-    return Leader(Engine(mesh=mesh, verbose=verbose), {follower.recv(): follower for follower in followers})
+    followers = _gathered(processes, mesh)
+    return Leader(Engine(mesh=mesh, verbose=verbose), followers)
 
 
 def follow(processes: Processes, *, verbose: bool = False) -> None:
@@ -69,9 +64,16 @@ def follow(processes: Processes, *, verbose: bool = False) -> None:
     """
     _meet(processes, PATIENCE_S)
     hello = _broadcast({})
-    leader = Client((hello["host"], hello["port"]), authkey=bytes.fromhex(hello["token"]))
-    leader.send(processes.index)
-    engine = Engine(mesh=leader.recv(), verbose=verbose)
+    try:
+        leader = _connected(hello["host"], hello["port"], bytes.fromhex(hello["token"]))
+        leader.send(processes.index)
+        mesh = leader.recv()
+    except (OSError, EOFError, AuthenticationError) as error:
+        raise ProcessError(
+            f"Process 0 cannot be reached at {hello['host']}, port {hello['port']}: {_reason(error)}.",
+            hint="This host must know that name, and no firewall may close any port between the two.",
+        ) from error
+    engine = Engine(mesh=mesh, verbose=verbose)
     orders: queue.SimpleQueue[Any] = queue.SimpleQueue()
     threading.Thread(target=_listen, args=(leader, orders), name="flux-leader", daemon=True).start()
     events: Generator[Event, None, None] | None = None
@@ -108,12 +110,56 @@ def _meet(processes: Processes, patience_s: int) -> None:
         ) from error
 
 
+def _gathered(processes: Processes, mesh: MeshSizes) -> dict[int, Connection]:
+    """A connection to each follower, by its number."""
+    token = secrets.token_bytes(32)
+    host = socket.gethostname() if processes.coordinator == AUTO else processes.coordinator.rpartition(":")[0]
+    both = socket.has_dualstack_ipv6()
+    family = socket.AF_INET6 if both else socket.AF_INET
+    with socket.create_server(("", 0), family=family, backlog=processes.count, dualstack_ipv6=both) as server:
+        _broadcast({"host": host.strip("[]"), "port": server.getsockname()[1], "token": token.hex()})
+        server.settimeout(MEETING_S)
+        try:
+            followers = [_accepted(server, token) for _ in range(processes.count - 1)]
+            for follower in followers:
+                follower.send(mesh)
+            return {follower.recv(): follower for follower in followers}
+        except (OSError, EOFError, AuthenticationError) as error:
+            raise ProcessError(
+                f"Of {processes.count} processes not all came to {host}: {_reason(error)}.",
+                hint="See what they say. They must reach this host by that name, at any port.",
+            ) from error
+
+
 def _broadcast(hello: dict[str, Any]) -> dict[str, Any]:
     """What process 0 says to all."""
     text = np.zeros(HELLO_BYTES, np.uint8)
     said = json.dumps(hello).encode()
     text[: len(said)] = np.frombuffer(said, np.uint8)
     return json.loads(np.asarray(multihost_utils.broadcast_one_to_all(text)).astype(np.uint8).tobytes().rstrip(b"\0"))
+
+
+def _accepted(server: socket.socket, token: bytes) -> Connection:
+    """`multiprocessing`'s own Listener has no patience that ends, and its Client no IPv6."""
+    there, _ = server.accept()
+    there.setblocking(True)
+    follower = Connection(there.detach())
+    deliver_challenge(follower, token)
+    answer_challenge(follower, token)
+    return follower
+
+
+def _connected(host: str, port: int, token: bytes) -> Connection:
+    there = socket.create_connection((host, port), timeout=MEETING_S)
+    there.setblocking(True)
+    leader = Connection(there.detach())
+    answer_challenge(leader, token)
+    deliver_challenge(leader, token)
+    return leader
+
+
+def _reason(error: BaseException) -> str:
+    return getattr(error, "strerror", None) or str(error) or type(error).__name__
 
 
 def _listen(leader: Connection, orders: queue.SimpleQueue[Any]) -> None:

@@ -7,7 +7,8 @@ import queue
 import socket
 import subprocess
 import sys
-from multiprocessing import Pipe
+from concurrent.futures import ThreadPoolExecutor
+from multiprocessing import AuthenticationError, Pipe
 from pathlib import Path
 from typing import Any
 
@@ -16,10 +17,10 @@ import numpy as np
 import pytest
 
 from flux_engine import Engine, GenerationRequest, distributed
-from flux_engine.errors import RequestError
+from flux_engine.errors import ProcessError, RequestError
 from flux_engine.lockstep import END, Over
 from flux_engine.request import PicturesReady
-from flux_engine.where import AUTO, Processes
+from flux_engine.where import AUTO, MeshSizes, Processes
 
 PROGRAM = Path(__file__).with_name("two_processes.py")
 
@@ -67,6 +68,72 @@ def test_a_process_that_is_killed_ends_the_picture_with_a_word(found: dict[str, 
 def test_processes_without_a_mesh_are_refused() -> None:
     with pytest.raises(RequestError, match="Several processes need a mesh"):
         distributed.lead(Processes(coordinator="localhost:1", count=2, index=0), None)
+
+
+@pytest.fixture
+def channel(monkeypatch: pytest.MonkeyPatch) -> queue.SimpleQueue[dict[str, Any]]:
+    """What process 0 says over JAX's own channel, where both are threads of the test."""
+    said: queue.SimpleQueue[dict[str, Any]] = queue.SimpleQueue()
+
+    def broadcast(hello: dict[str, Any]) -> dict[str, Any]:
+        if hello:
+            said.put(hello)
+        return hello or said.get()
+
+    monkeypatch.setattr(distributed, "_broadcast", broadcast)
+    monkeypatch.setattr(distributed, "_meet", lambda processes, patience_s: None)
+    monkeypatch.setattr(jax.distributed, "shutdown", lambda: None)
+    return said
+
+
+def pair_at(host: str) -> tuple[Processes, Processes]:
+    zero, one = (Processes(coordinator=f"{host}:1", count=2, index=index) for index in (0, 1))
+    return zero, one
+
+
+@pytest.mark.usefixtures("channel")
+@pytest.mark.parametrize("host", ["localhost", "127.0.0.1", "[::1]"])
+def test_process_0_is_found_by_a_name_and_by_addresses_of_both_kinds(host: str) -> None:
+    if host == "[::1]":
+        try:
+            socket.create_server(("::1", 0), family=socket.AF_INET6).close()
+        except OSError:
+            pytest.skip("no IPv6 here")
+    zero, one = pair_at(host)
+    with ThreadPoolExecutor() as pool:
+        following = pool.submit(distributed.follow, one)
+        leader = distributed.lead(zero, MeshSizes())
+        leader.close()
+        following.result()
+
+
+def test_process_0_waits_for_the_others_for_a_while_and_not_for_who_does_not_know_the_key(
+    channel: queue.SimpleQueue[dict[str, Any]], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    zero, _ = pair_at("localhost")
+    with ThreadPoolExecutor() as pool:
+        leading = pool.submit(distributed.lead, zero, MeshSizes())
+        hello = channel.get()
+        with pytest.raises(AuthenticationError):
+            distributed._connected("localhost", hello["port"], b"a guess")
+        with pytest.raises(ProcessError, match="Of 2 processes not all came to localhost: digest received was wrong"):
+            leading.result()
+    monkeypatch.setattr(distributed, "MEETING_S", 0.01)
+    with pytest.raises(ProcessError, match="not all came to localhost: timed out"):
+        distributed.lead(zero, MeshSizes())
+
+
+def test_a_follower_that_cannot_reach_process_0_says_where_it_looked(
+    channel: queue.SimpleQueue[dict[str, Any]],
+) -> None:
+    _, one = pair_at("localhost")
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        port = server.getsockname()[1]
+    channel.put({"host": "127.0.0.1", "port": port, "token": "00"})
+    with pytest.raises(ProcessError) as caught:
+        distributed.follow(one)
+    assert str(caught.value) == f"Process 0 cannot be reached at 127.0.0.1, port {port}: Connection refused."
+    assert caught.value.hint
 
 
 def test_jax_is_told_which_process_this_is_where_a_launcher_says_the_rest(monkeypatch: pytest.MonkeyPatch) -> None:
