@@ -123,13 +123,15 @@ class PromptEncoder:
     def _where(self) -> list[object]:
         if self._kept is None:
             return []
-        weights = [self._checkpoint.parts[encoder].open() for encoder in ENCODERS]
+        parts = [self._checkpoint.parts[encoder] for encoder in ENCODERS]
+        configs = [repr(part.config) for part in parts]  # in a diffusers folder a file beside the weights
+        weights = [part.open() for part in parts]
         places: Iterable[Path] = [place for own in weights for place in (own.files or [Path(own.origin)])]
         device = (self._places.device.platform, self._places.device.device_kind, jax.__version__)
         form = form_in_memory("t5_text", ("blocks", "kernel"), self._weights)
         kind = [] if form is None else [form.kind]
         mesh = str(self._places.sizes or "")
-        return [FORMAT, fingerprint(sorted(places)), self._dtype.name, *device, mesh, *kind]
+        return [FORMAT, fingerprint(sorted(places)), *configs, self._dtype.name, *device, mesh, *kind]
 
     def _warning(self, clip: Encoded, t5: Encoded) -> str:
         cuts = (("CLIP", self._clip.max_length, clip.cut[0]), ("T5", self._t5.max_length, t5.cut[0]))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import shutil
 from pathlib import Path
 from typing import Any
@@ -16,6 +17,7 @@ from flux_engine.prompt_cache import PromptCache
 from flux_engine.request import PicturesReady, StageStarted
 from flux_engine.weights.checkpoint import load_component, save_component
 from flux_engine.weights.placing import on_device
+from tests.foreign_files import write_diffusers_folder
 
 REQUEST = GenerationRequest(prompt="a hill", width=48, height=48, num_steps=1, dtype="float32")
 
@@ -70,6 +72,16 @@ def test_other_weights_and_other_types_encode_anew(checkpoint: Path, tmp_path: P
     nnx.update(network, jax.tree.map(lambda leaf: leaf * 1.5, state))
     save_component(mine / "clip_text", network)
     assert not loader(mine, kept).knows_prompt("a hill")
+
+
+def test_a_changed_config_of_a_diffusers_folder_encodes_anew(tmp_path: Path) -> None:
+    folder, kept = tmp_path / "folder", tmp_path / "kept"
+    write_diffusers_folder(folder)
+    loader(folder, kept).encode_prompts(["a hill"])
+    assert loader(folder, kept).knows_prompt("a hill")
+    config = folder / "text_encoder" / "config.json"
+    config.write_text(json.dumps({**json.loads(config.read_text()), "num_attention_heads": 2}))
+    assert not loader(folder, kept).knows_prompt("a hill")
 
 
 def test_an_engine_of_another_run_paints_the_same_picture_without_its_encoders(
