@@ -288,8 +288,9 @@ class FluxModelLoader:
             RequestError: the shape is another one.
         """
         _check_shape("latents", latents, "B rows columns C", self.transformer_config.in_channels)
+        latents = put(jnp.asarray(latents), self.places.pictures(len(latents)))
         graphdef, state = self.load("vae")
-        return compiled.decode_latents(graphdef, state, unpack(put(latents, self.places.pictures(len(latents)))))
+        return compiled.decode_latents(graphdef, state, unpack(latents))
 
     def latent_rgb_factors(self) -> np.ndarray:
         """The linear map [C + 1, 3] from latents to colours for previews; see `flux_engine.preview`."""

@@ -202,6 +202,11 @@ def test_images_become_the_latents_that_the_autoencoder_makes(tiny_loader: FluxM
         tiny_loader.encode_images(np.zeros((1, 40, 48, 3)))
 
 
+def test_latents_may_be_lists(tiny_loader: FluxModelLoader) -> None:
+    latents = np.random.default_rng(0).standard_normal((1, ROWS, COLUMNS, CHANNELS)).astype(np.float32)
+    assert np.array_equal(tiny_loader.decode_latents(latents.tolist()), tiny_loader.decode_latents(latents))
+
+
 def test_arrays_of_another_shape_are_refused(tiny_loader: FluxModelLoader) -> None:
     for shape in ((HEIGHT, WIDTH, 3), (1, HEIGHT, WIDTH, 4)):
         with pytest.raises(RequestError, match=r"images have shape .*; expected \[B, H, W, C\] with C = 3"):
