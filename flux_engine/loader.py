@@ -35,6 +35,7 @@ from flux_engine.request import (
     DType,
     LoraUse,
     WeightKind,
+    check_checkpoint_dir,
     check_choice,
     check_guidance,
     check_prompts,
@@ -68,7 +69,8 @@ class FluxModelLoader:
         weights: "full", or in how many bits the kernels of the transformer and of T5 are kept in memory.
 
     Raises:
-        RequestError: there is no such dtype or kind of weights, or there are not as many devices.
+        RequestError: there is no such dtype or kind of weights, there are not as many devices, or `checkpoint_dir` is
+            no path.
         CheckpointNotFound, CheckpointCorrupt, ConfigError, TokenizerError: the folder is no usable checkpoint.
         WeightsMismatch: its parts come from different models. What only the weights can tell is found when a network
             is first needed.
@@ -86,6 +88,7 @@ class FluxModelLoader:
         residency: Residency | None = None,
         weights: WeightKind = "full",
     ) -> None:
+        check_checkpoint_dir(str(checkpoint_dir) if isinstance(checkpoint_dir, Path) else checkpoint_dir)
         check_choice("dtype", dtype, get_args(DType))
         check_choice("weights", weights, get_args(WeightKind))
         self.checkpoint_dir = DEMO_CHECKPOINT if checkpoint_dir is None else Path(os.path.expanduser(checkpoint_dir))

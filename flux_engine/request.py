@@ -156,6 +156,7 @@ class GenerationRequest:
         check_choice("dtype", self.dtype, get_args(DType))
         check_choice("weights", self.weights, get_args(WeightKind))
         check_step_cache(self.step_cache)
+        check_checkpoint_dir(self.checkpoint_dir)
         object.__setattr__(self, "loras", _loras(self.loras))
         for name in ("lora_fuse", "lora_lenient"):
             if not isinstance(getattr(self, name), bool):
@@ -188,7 +189,7 @@ def check_prompts(prompt: str, negative_prompt: str | None) -> None:
     for name, text in (("prompt", prompt), ("negative prompt", "" if negative_prompt is None else negative_prompt)):
         if not isinstance(text, str):
             raise RequestError(f"The {name} is {text!r}; expected text.")
-        if any("\ud800" <= sign <= "\udfff" for sign in text):  # what Python makes of bytes that are not UTF-8
+        if not _is_utf8(text):
             raise RequestError(f"The {name} is not UTF-8: {text!r}.", hint="Set a UTF-8 locale, or type it anew.")
 
 
@@ -222,10 +223,25 @@ def check_timer(timer: str, sigma_shift: float | None) -> None:
         )
 
 
+def check_checkpoint_dir(checkpoint_dir: str | None) -> None:
+    """Refuse what is no path; whether something lies there is seen when it is opened."""
+    if checkpoint_dir is not None and not (
+        isinstance(checkpoint_dir, str) and _is_utf8(checkpoint_dir) and "\0" not in checkpoint_dir
+    ):
+        raise RequestError(
+            f"checkpoint_dir is {checkpoint_dir!r}; expected a path in UTF-8.", hint="Name a folder or a file."
+        )
+
+
 def check_choice(name: str, value: str, choices: tuple[str, ...]) -> None:
     """Refuse what is not among `choices`."""
     if value not in choices:
         raise RequestError(f"{name} is {value!r}; expected one of {', '.join(choices)}.")
+
+
+def _is_utf8(text: str) -> bool:
+    """Python reads bytes that are not as lone surrogates."""
+    return not any("\ud800" <= sign <= "\udfff" for sign in text)
 
 
 def _check_int(name: str, value: int, low: int, high: int) -> None:

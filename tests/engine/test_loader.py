@@ -392,6 +392,12 @@ def test_a_type_that_is_none_to_compute_in(checkpoint: Path, dtype: Any) -> None
         FluxModelLoader(checkpoint_dir=checkpoint, dtype=dtype)
 
 
+@pytest.mark.parametrize("place", ["a\0b", Path("a\0b"), "\ud800", 7])
+def test_what_is_no_path(place: Any) -> None:
+    with pytest.raises(RequestError, match=r"checkpoint_dir is .*; expected a path in UTF-8"):
+        FluxModelLoader(checkpoint_dir=place)
+
+
 def test_a_folder_that_is_not_there(tmp_path: Path) -> None:
     with pytest.raises(CheckpointNotFound, match="nowhere does not exist") as caught:
         FluxModelLoader(checkpoint_dir=tmp_path / "nowhere")

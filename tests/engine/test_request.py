@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 import json
 import math
+from pathlib import Path
 from typing import Any, get_args
 
 import numpy as np
@@ -87,6 +88,7 @@ impossible = {
     "dtype": st.text().filter(lambda name: name not in get_args(DType)) | no_number,
     "weights": st.text().filter(lambda name: name not in get_args(WeightKind)) | no_number,
     "step_cache": st.floats(max_value=0, exclude_max=True) | not_finite | no_number,
+    "checkpoint_dir": st.sampled_from([7, b"flux", Path("flux"), "a\0b", "\ud800"]),
     "loras": st.sampled_from([None, 1, "a.safetensors", ("a.safetensors",), (LoraUse(file="a"),) * 2]),
     "lora_fuse": st.sampled_from([None, 1, "yes"]),
     "lora_lenient": st.sampled_from([None, 0, "no"]),
