@@ -22,8 +22,9 @@ FIT_IMAGES, FIT_SIZE_PX = 6, 64
 
 def latent_rgb(latents: np.ndarray, factors: np.ndarray) -> np.ndarray:
     """Colours uint8 [h, w, 3] of latents float [h, w, C] under `factors` [C + 1, 3]."""
-    rgb = latents.astype(np.float32) @ factors[:-1] + factors[-1]
-    return np.round(np.clip(rgb, 0.0, 1.0) * 255).astype(np.uint8)
+    with np.errstate(all="ignore"):  # what is no number has any colour; of the finished picture the engine says so
+        rgb = latents.astype(np.float32) @ factors[:-1] + factors[-1]
+        return np.round(np.clip(rgb, 0.0, 1.0) * 255).astype(np.uint8)
 
 
 def fit(latents: np.ndarray, images: np.ndarray) -> np.ndarray:

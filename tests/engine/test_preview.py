@@ -31,6 +31,12 @@ def test_fit_finds_a_linear_map() -> None:
     np.testing.assert_allclose(found, factors, rtol=0, atol=1e-5)
 
 
+@pytest.mark.parametrize("value", [np.nan, np.inf, 3e38])
+def test_latents_that_are_no_colours_are_shown_without_a_warning(value: float) -> None:
+    """In tests, NumPy's warnings are errors."""
+    assert latent_rgb(np.full((2, 3, 4), value, np.float32), random_factors(4)).shape == (2, 3, 3)
+
+
 def test_an_autoencoder_that_keeps_colours_gets_a_map_that_shows_them() -> None:
     """Latents are the red, green and blue of each 8x8 cell, mixed, and one channel of nothing."""
     mix = np.array([[0.5, 1, 0, 0], [0, 2, -1, 0], [1, 0, 3, 0]], np.float32)
