@@ -110,9 +110,10 @@ class Engine:
         latents = yield from self._denoise(loader, network, request, clock)
         images = yield from self._decode(loader, latents, clock)
         if not np.isfinite(images).all():
+            first = "Try it without LoRAs: one of them may be damaged. Else try" if request.loras else "Try"
             raise NumericalError(
                 "The picture has values that are not numbers.",
-                hint="Try dtype float32; if that does not help, the checkpoint is damaged.",
+                hint=f"{first} dtype float32; if that does not help, the checkpoint is damaged.",
             )
         yield PicturesReady(
             # "auto" may be another type elsewhere, and a LoRA's file another one later: the picture would be, too

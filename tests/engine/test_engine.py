@@ -326,7 +326,7 @@ def test_values_that_are_not_numbers_are_no_picture(
     save_component(spoiled / "vae", vae)
     with pytest.raises(NumericalError, match="values that are not numbers") as caught:
         list(Engine().generate(request_for(checkpoint_dir=str(spoiled))))
-    assert "float32" in caught.value.hint
+    assert caught.value.hint.startswith("Try dtype float32;")
 
 
 def test_a_picture_is_painted_again_from_its_own_record_without_loading(

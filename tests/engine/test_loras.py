@@ -15,7 +15,7 @@ import pytest
 import safetensors.numpy
 
 from flux_engine import Engine, FluxModelLoader, GenerationRequest, compiled
-from flux_engine.errors import CheckpointCorrupt, CheckpointNotFound, RequestError, WeightsMismatch
+from flux_engine.errors import CheckpointCorrupt, CheckpointNotFound, NumericalError, RequestError, WeightsMismatch
 from flux_engine.request import Event, LoadingProgress, LoraUse, PicturesReady, StageStarted
 from flux_engine.residency import Residency
 from flux_engine.weights import placing
@@ -421,6 +421,17 @@ def test_a_request_with_loras_is_painted_and_remembers_their_hashes(
     without = list(engine.generate(request_for()))
     assert stages(without) == ["denoising", "decoding"]
     assert ready(without).images == plain.images
+
+
+def test_of_a_picture_that_is_no_numbers_a_lora_is_suspected_first(
+    engine: Engine, request_for: Callable[..., GenerationRequest], tmp_path: Path
+) -> None:
+    bias = {name: np.full_like(array, np.nan) for name, array in BIAS.items()}
+    spoiled = write(tmp_path / "spoiled.safetensors", STYLE, bias)
+    with pytest.raises(NumericalError, match="values that are not numbers") as caught:
+        list(engine.generate(request_for(use(spoiled))))
+    assert caught.value.hint.startswith("Try it without LoRAs: one of them may be damaged. Else try dtype float32;")
+    assert ready(list(engine.generate(request_for()))).images
 
 
 def test_a_fused_request_reads_the_model_again(
