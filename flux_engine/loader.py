@@ -60,7 +60,7 @@ class FluxModelLoader:
 
     Args:
         checkpoint_dir: a folder or file in any layout that `flux_engine.weights.sources` knows; None is the demo model.
-        device: where to compute; by default JAX's own default.
+        device: where to compute; by default JAX's first device.
         mesh: devices to share the work, in place of one: sizes for JAX's first devices, or a mesh of one's own.
         dtype: what to compute in and keep weights in; "auto" is the faster one of this device.
         verbose: say on stderr what is loaded and released.

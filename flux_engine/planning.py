@@ -125,7 +125,7 @@ def plan(configs: Configs, picture: Picture, *, places: Places | None = None, fr
     Args:
         configs: of all four networks.
         picture: size, batch and type.
-        places: by default one device, JAX's own default; of several, what each of them takes is planned.
+        places: by default one device, JAX's first; of several, what each of them takes is planned.
         free: by default what is free now.
 
     Raises:
