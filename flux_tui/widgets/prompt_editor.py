@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from typing import ClassVar
 
+from textual.geometry import Offset
 from textual.widgets import TextArea
 from textual.widgets.text_area import Edit, EditResult
 
@@ -58,6 +59,15 @@ class PromptEditor(TextArea, inherit_bindings=False):
         room = MAX_CHARACTERS - len(self.text) + len(replaced)
         edit.text = harmless(edit.text)[: max(room, 0)]
         return super().edit(edit)
+
+    def scroll_cursor_visible(self, center: bool = False, animate: bool = False) -> Offset:
+        """Scroll to the cursor, unless it is yet to follow a text that became shorter.
+
+        Textual 8.2 asks for it amid an undo or a redo that takes the scrollbar away, and moves the cursor afterwards.
+        """
+        if self.clamp_visitable(self.cursor_location) != self.cursor_location:
+            return Offset()
+        return super().scroll_cursor_visible(center, animate)
 
     def action_newline(self) -> None:
         """Begin a new line."""

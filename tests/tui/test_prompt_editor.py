@@ -23,9 +23,11 @@ ROOT = Path(__file__).parents[2]
 
 
 @asynccontextmanager
-async def editing(text: str = "", keymap: dict[str, str] | None = None) -> AsyncIterator[tuple[PromptApp, Pilot[None]]]:
+async def editing(
+    text: str = "", keymap: dict[str, str] | None = None, size: tuple[int, int] = (60, 20)
+) -> AsyncIterator[tuple[PromptApp, Pilot[None]]]:
     app = PromptApp(PromptPane(text))
-    async with app.run_test(size=(60, 20)) as pilot:
+    async with app.run_test(size=size) as pilot:
         app.set_keymap(keymap or {})
         await pilot.pause()
         yield app, pilot
@@ -242,6 +244,31 @@ async def test_put_back_is_undone_at_once_whatever_was_typed_before_and_after() 
             seen.append(app.main.pane.text)
 
         assert seen == ["", "b", "ca", "cat"]
+
+
+@pytest.mark.parametrize("size", [(80, 24), (46, 12), (30, 9)])
+@pytest.mark.parametrize("has_negative", [False, True])
+async def test_an_undo_and_a_redo_may_take_the_scrollbar_away(size: tuple[int, int], has_negative: bool) -> None:
+    long = "a\nlonger line\n" * 50
+    async with editing(size=size) as (app, pilot):
+        app.main.pane.show_negative(has_negative)
+        editor = app.main.pane.negative_editor if has_negative else app.main.pane.editor
+        editor.focus()
+        app.post_message(events.Paste(long))
+        await pilot.pause()
+        seen = []
+        for keys in (["ctrl+z"], ["ctrl+y"], ["alt+a", "ctrl+x"], ["ctrl+z"], ["ctrl+y"]):
+            await pilot.press(*keys)
+            seen.append((editor.text, editor.show_vertical_scrollbar))
+        assert seen == [("", False), (long, True), ("", False), (long, True), ("", False)]
+
+        await pilot.press(*["ctrl+j", "x"] * 20)
+        assert editor.show_vertical_scrollbar
+        await pilot.resize_terminal(size[0] + 3, size[1] + 3)
+        await pilot.press(*["ctrl+z"] * 40)
+        editor.put_back(long)
+        await pilot.press("ctrl+z")
+        assert not editor.show_vertical_scrollbar and editor.cursor_location == editor.document.end
 
 
 async def test_the_editor_sends_nothing_while_nobody_types() -> None:
