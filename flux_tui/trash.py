@@ -33,6 +33,11 @@ def restore(root: Path, path: Path) -> None:
     _move(_place(root, path), path)
 
 
+def holds(root: Path, path: Path) -> bool:
+    """Whether a picture that was at `path` is in the trash."""
+    return _place(root, path).exists()
+
+
 def _place(root: Path, path: Path) -> Path:
     return root / TRASH / path.relative_to(root)
 

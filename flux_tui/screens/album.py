@@ -36,8 +36,6 @@ RECALLED: dict[What, str] = {
     "size": "Put back: width and height. Undo: {settings-back}.",
 }
 
-Move = Callable[[Path, Path], None]
-
 
 class Album:
     """The pictures of the history, as far as the screen deals with them.
@@ -50,8 +48,8 @@ class Album:
         self._screen = screen
         self._wanted: SavedPicture | None = None  # to be read and shown
         self._quiet: Timer | None = None
-        self._discarded: list[SavedPicture] = []
-        self._mover: threading.Thread | None = None
+        self._discarded: list[Path] = []  # what `_restore` brings back, the last one first
+        self._changing: threading.Thread | None = None
         self._walked_to: Path | None = None  # until that picture is on show
 
     @property
@@ -178,49 +176,73 @@ class Album:
 
     def star(self, picture: SavedPicture, starred: bool) -> None:
         """Keep a star that the history shows already, or that it is gone."""
-        name = f"{picture.day}/{picture.path.name}"
-        self._screen.status.say(f"{name} is starred." if starred else f"{name} has no star any more.")
-        self._screen.aside(self._keep_star, picture.path, starred)
+        self._in_turn(self._keep_star, picture.path, starred)
+
+    def discard(self, picture: SavedPicture) -> None:
+        """Throw a picture away, and show the one that comes into its place."""
+        self._stop_waiting()
+        self._wanted = self._walked_to = None
+        self._screen.history.forget(picture.path)
+        if not self._screen.history.count and not self._screen.newsroom.is_painting:
+            self._screen.newsroom.welcome()
+        self._in_turn(self._discard, picture.path)
+
+    def restore(self) -> None:
+        """Bring back what was thrown away last in this session."""
+        self._in_turn(self._restore)
+
+    # In a thread, one after another: each is said when it is done, and what is shown already is taken back when not
+
+    def _in_turn(self, change: Callable[..., None], *arguments: object) -> None:
+        self._changing = self._screen.aside(self._change, self._changing, change, *arguments)
+
+    def _change(self, before: threading.Thread | None, change: Callable[..., None], *arguments: object) -> None:
+        if before is not None:
+            before.join()
+        change(*arguments)
 
     def _keep_star(self, path: Path, starred: bool) -> None:
         gallery = self._screen.gallery
         try:
             gallery.star(path, starred)
         except FluxError as error:
-            self._screen.notify(f"{error} {error.hint}", title="Not starred", severity="error", markup=False)
+            self._say_fault("Not starred", error)
             self._screen.to_screen(self._screen.history.show_stars, gallery.starred)
+        else:
+            self._say(f"{_name(path)} is starred." if starred else f"{_name(path)} has no star any more.")
 
-    def discard(self, picture: SavedPicture) -> None:
-        """Throw a picture away, and show the one that comes into its place."""
-        self._stop_waiting()
-        self._wanted = self._walked_to = None
-        self._discarded.append(picture)
-        name = f"{picture.day}/{picture.path.name}"
-        self._screen.status.say(f"{name} is in the trash. {self._screen.key('restore')} brings it back.")
-        self._screen.history.forget(picture.path)
-        if not self._screen.history.count and not self._screen.newsroom.is_painting:
-            self._screen.newsroom.welcome()
-        self._in_turn(trash.discard, picture)
-
-    def restore(self) -> None:
-        """Bring back what was thrown away last in this session."""
-        if not self._discarded:
-            self._screen.status.say("Nothing was thrown away in this session.")
-            return
-        picture = self._discarded.pop()
-        self._screen.status.say(f"{picture.day}/{picture.path.name} is back.")
-        self._in_turn(trash.restore, picture)
-
-    def _in_turn(self, move: Move, picture: SavedPicture) -> None:
-        self._mover = self._screen.aside(self._move, self._mover, move, picture)
-
-    def _move(self, before: threading.Thread | None, move: Move, picture: SavedPicture) -> None:
-        """Move a file, after those that were moved before; the history then shows what is there."""
-        if before is not None:
-            before.join()
+    def _discard(self, path: Path) -> None:
         try:
-            move(self._screen.gallery.root, picture.path)
+            trash.discard(self._screen.gallery.root, path)
         except FluxError as error:
-            self._screen.notify(f"{error} {error.hint}", title="Not moved", severity="error", markup=False)
-        if picture.path.exists():
-            self._screen.to_screen(self._screen.history.show_again, picture.path)
+            self._say_fault("Not moved", error)
+            if path.exists():
+                self._screen.to_screen(self._screen.history.show_again, path)
+        else:
+            self._discarded.append(path)
+            self._say(f"{_name(path)} is in the trash. {self._screen.key('restore')} brings it back.")
+
+    def _restore(self) -> None:
+        if not self._discarded:
+            self._say("Nothing thrown away in this session is left to bring back.")
+            return
+        root, path = self._screen.gallery.root, self._discarded.pop()
+        try:
+            trash.restore(root, path)
+        except FluxError as error:
+            if trash.holds(root, path):
+                self._discarded.append(path)
+            self._say_fault("Not moved", error)
+        else:
+            self._say(f"{_name(path)} is back.")
+            self._screen.to_screen(self._screen.history.show_again, path)
+
+    def _say(self, words: str) -> None:
+        self._screen.to_screen(self._screen.status.say, words)
+
+    def _say_fault(self, title: str, error: FluxError) -> None:
+        self._screen.notify(f"{error} {error.hint}", title=title, severity="error", markup=False)
+
+
+def _name(path: Path) -> str:
+    return f"{path.parent.name}/{path.name}"

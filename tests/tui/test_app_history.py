@@ -9,6 +9,7 @@ import pytest
 from flux_engine.request import GenerationRequest
 from flux_tui.gallery import Gallery
 from flux_tui.screens.picker import Picker
+from flux_tui.stars import STARS_FILE
 from tests.tui.driver import OLD, keep, running
 from tests.tui.fakes import gradient
 
@@ -68,6 +69,20 @@ async def test_a_star_is_kept(gallery: Gallery) -> None:
         await driver.until(lambda: gallery.starred == {path})
     async with running(gallery) as driver:
         await driver.until(lambda: "★" in driver.screen_text())
+
+
+async def test_a_star_that_cannot_be_kept_is_not_said_to_be(gallery: Gallery) -> None:
+    path = keep(gallery)
+    async with running(gallery) as driver:
+        await driver.press("escape", "5")
+        hint = driver.status
+        (gallery.root / STARS_FILE).mkdir()
+        await driver.press("full_stop")
+        await driver.until(lambda: driver.notes and not driver.screen.history.stars)
+        assert driver.status == hint
+        (gallery.root / STARS_FILE).rmdir()
+        await driver.press("full_stop")
+        await driver.until(lambda: driver.status == f"{path.parent.name}/{path.name} is starred.")
 
 
 async def test_the_path_and_the_prompt_of_the_picture_on_show_are_copied(gallery: Gallery) -> None:

@@ -15,11 +15,17 @@ from tests.tui.driver import OLD, Driver, keep, running
 from tests.tui.fakes import FakeEngine
 from tests.tui.pictures import saved_pictures
 
+NOTHING_LEFT = "Nothing thrown away in this session is left to bring back."
+
 
 @pytest.fixture
 def old(gallery: Gallery) -> list[Path]:
     """Pictures with the seeds 0 to 2, the newest first."""
     return [keep(gallery, replace(OLD, seed=seed), day=seed + 1) for seed in range(3)][::-1]
+
+
+def name_of(path: Path) -> str:
+    return f"{path.parent.name}/{path.name}"
 
 
 def shows(driver: Driver, seed: int) -> bool:
@@ -60,13 +66,13 @@ async def test_delete_shows_the_next_picture_and_u_brings_the_others_back(
             await driver.press("enter")
         await driver.press("delete")
         await driver.until(lambda: shows(driver, 1) and not old[0].exists())
-        assert driver.status == f"{old[0].parent.name}/{old[0].name} is in the trash. u brings it back."
+        await driver.until(lambda: driver.status == f"{name_of(old[0])} is in the trash. u brings it back.")
         await driver.press("delete")
         await driver.until(lambda: shows(driver, 0) and not old[1].exists())
         assert driver.screen.history.count == 1
         await driver.press("u", "u", "u")
         await driver.until(lambda: shows(driver, 2) and all(path.exists() for path in old))
-        assert driver.status == "Nothing was thrown away in this session." and driver.screen.history.count == 3
+        await driver.until(lambda: driver.status == NOTHING_LEFT and driver.screen.history.count == 3)
 
 
 async def test_without_the_last_picture_the_stage_welcomes_again(gallery: Gallery) -> None:
@@ -102,11 +108,45 @@ async def test_what_is_painted_stays_on_the_stage_when_an_old_picture_goes(galle
         assert driver.screen.stage.image == preview
 
 
-async def test_a_picture_that_cannot_be_moved_is_listed_again_and_the_reason_said(
+async def test_a_picture_that_cannot_be_moved_is_listed_again_and_is_not_what_u_brings_back(
     gallery: Gallery, old: list[Path]
 ) -> None:
-    (gallery.root / ".trash").write_text("in the way")
+    (gallery.root / ".trash").mkdir()
+    (gallery.root / ".trash" / old[1].parent.name).write_text("in the way")
     async with running(gallery) as driver:
         await driver.press("escape", "5", "home", "delete")
+        await driver.until(lambda: driver.status == f"{name_of(old[0])} is in the trash. u brings it back.")
+        await driver.press("delete")
         await driver.until(lambda: any("could not be moved" in note for note in driver.notes))
-        await driver.until(lambda: driver.screen.history.count == 3)
+        await driver.until(lambda: driver.screen.history.path == old[1] and driver.screen.history.count == 2)
+        assert driver.status == f"{name_of(old[0])} is in the trash. u brings it back."
+        await driver.press("u")
+        await driver.until(lambda: driver.status == f"{name_of(old[0])} is back." and old[0].exists())
+        assert len(driver.notes) == 1
+
+
+async def test_what_could_not_be_brought_back_is_brought_back_once_nothing_hinders_it(
+    gallery: Gallery, old: list[Path]
+) -> None:
+    async with running(gallery) as driver:
+        await driver.press("escape", "5", "home", "delete", "delete")
+        await driver.until(lambda: driver.status == f"{name_of(old[1])} is in the trash. u brings it back.")
+        old[1].write_bytes(b"another")
+        await driver.press("u")
+        await driver.until(lambda: any("Move that one away" in note for note in driver.notes))
+        assert driver.status == f"{name_of(old[1])} is in the trash. u brings it back."
+        old[1].unlink()
+        await driver.press("u")
+        await driver.until(lambda: driver.status == f"{name_of(old[1])} is back." and old[1].exists())
+
+
+async def test_a_picture_that_is_in_the_trash_no_more_does_not_keep_the_others_there(
+    gallery: Gallery, old: list[Path]
+) -> None:
+    async with running(gallery) as driver:
+        await driver.press("escape", "5", "home", "delete", "delete")
+        await driver.until(lambda: driver.status == f"{name_of(old[1])} is in the trash. u brings it back.")
+        (gallery.root / ".trash" / old[1].parent.name / old[1].name).unlink()
+        await driver.press("u", "u")
+        await driver.until(lambda: driver.status == f"{name_of(old[0])} is back." and old[0].exists())
+        assert len(driver.notes) == 1
