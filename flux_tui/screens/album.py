@@ -18,6 +18,7 @@ from flux_engine.fields import texts_of
 from flux_engine.request import RGBImage
 from flux_tui import trash
 from flux_tui.gallery import SavedPicture
+from flux_tui.loader import GONE
 from flux_tui.loras import in_short
 from flux_tui.preview import read_image
 from flux_tui.settings import SEED_USE
@@ -124,6 +125,15 @@ class Album:
         else:
             easel.show(image, picture)
 
+    def refuse(self, path: Path, fault: str) -> None:
+        """Say why a file of the history is neither shown nor put back."""
+        self._stop_waiting()
+        self._wanted = None
+        hint = "" if fault == GONE else f"{self._screen.key('discard')} moves it to the trash."
+        self._screen.status.say(f"{_name(path)}: {fault}. {hint}")
+        if not self._screen.newsroom.is_painting:
+            self._screen.easel.words(partial(self._screen.stage.say_fault, "Not shown", f"{path}: {fault}.", hint))
+
     # The picture on show
 
     def recall_shown(self, what: What) -> None:
@@ -139,7 +149,7 @@ class Album:
     def discard_shown(self) -> None:
         """Throw the picture on show away."""
         if picture := self._shown():
-            self.discard(picture)
+            self.discard(picture.path)
 
     def copy_shown(self, what: str) -> None:
         """Copy the path or the prompt of the picture on show."""
@@ -178,14 +188,14 @@ class Album:
         """Keep a star that the history shows already, or that it is gone."""
         self._in_turn(self._keep_star, picture.path, starred)
 
-    def discard(self, picture: SavedPicture) -> None:
+    def discard(self, path: Path) -> None:
         """Throw a picture away, and show the one that comes into its place."""
         self._stop_waiting()
         self._wanted = self._walked_to = None
-        self._screen.history.forget(picture.path)
+        self._screen.history.forget(path)
         if not self._screen.history.count and not self._screen.newsroom.is_painting:
             self._screen.newsroom.welcome()
-        self._in_turn(self._discard, picture.path)
+        self._in_turn(self._discard, path)
 
     def restore(self) -> None:
         """Bring back what was thrown away last in this session."""

@@ -258,7 +258,11 @@ class MainScreen(ActionScreen):
 
     @on(History.Discarded)
     def _discard_picture(self, event: History.Discarded) -> None:
-        self.album.discard(event.picture)
+        self.album.discard(event.path)
+
+    @on(History.Refused)
+    def _say_why_not(self, event: History.Refused) -> None:
+        self.album.refuse(event.path, event.fault)
 
     @on(History.Recalled)
     def _recall_picture(self, event: History.Recalled) -> None:

@@ -17,6 +17,7 @@ from textual.reactive import reactive
 
 from flux_tui.gallery import Day, Gallery, SavedPicture
 from flux_tui.glyphs import UNICODE, Glyphs
+from flux_tui.loader import GONE
 from flux_tui.timeline import Timeline
 from flux_tui.widgets.history_cells import Look
 from flux_tui.widgets.history_keys import HISTORY_KEYS
@@ -81,9 +82,16 @@ class History(PictureGrid):
 
     @dataclass
     class Discarded(Message):
-        """A picture is to be thrown away."""
+        """A picture is to be thrown away, whatever its file says."""
 
-        picture: SavedPicture
+        path: Path
+
+    @dataclass
+    class Refused(Message):
+        """Something was asked of a file that cannot be had of it: `fault` is what its row says, "no prompt"."""
+
+        path: Path
+        fault: str
 
     def __init__(self, gallery: Gallery, signs: Glyphs = UNICODE, *, id: str | None = None) -> None:
         super().__init__(gallery, signs, id=id)
@@ -219,7 +227,10 @@ class History(PictureGrid):
 
     def action_discard(self) -> None:
         """Throw the picture away."""
-        self._tell(self.Discarded)
+        if self.path is not None and self._shelf.record(self.path) != GONE:
+            self.post_message(self.Discarded(self.path))
+        else:
+            self._tell(self.Shown)
 
     def action_filter(self) -> None:
         """Show starred pictures only, or all again."""
@@ -239,14 +250,19 @@ class History(PictureGrid):
         return self.Starred(picture, starred)
 
     def records_read(self) -> None:
-        if self._due and self._due[0] == self.path and self.picture:
+        if self._due and self._due[0] == self.path and self._shelf.record(self.path):
             self._tell(self._due[1])
 
     def _tell(self, make: Callable[[SavedPicture], Message]) -> None:
         """Say something about the picture under the cursor, now or once its record is read."""
         self._due = None
-        if self.picture is not None:
-            self.post_message(make(self.picture))
-        elif self.path is not None and self._shelf.record(self.path) is None:
+        if self.path is None:
+            return
+        record = self._shelf.record(self.path)
+        if isinstance(record, SavedPicture):
+            self.post_message(make(record))
+        elif record is not None:
+            self.post_message(self.Refused(self.path, record))
+        else:
             self._due = (self.path, make)
             self.ask()  # it may be out of view, or the whole pane

@@ -47,7 +47,10 @@ class Host(App[None]):
         self.news.append((event.what, seed_of(event.picture)))
 
     def on_history_discarded(self, event: History.Discarded) -> None:
-        self.news.append(("discarded", seed_of(event.picture)))
+        self.news.append(("discarded", int(event.path.stem.split("-")[-1])))
+
+    def on_history_refused(self, event: History.Refused) -> None:
+        self.news.append((event.fault, event.path.name))
 
     def on_history_starred(self, event: History.Starred) -> None:
         self.news.append(("starred" if event.starred else "not starred", seed_of(event.picture)))

@@ -73,7 +73,9 @@ async def test_a_gallery_that_vanishes_is_said_in_its_rows(filled: Gallery) -> N
         await driver.until(lambda: driver.lines()[1:] == [f"12:{minute}  gone" for minute in range(30, 20, -1)])
         await driver.press("enter", "a", "end")
         await driver.until(lambda: driver.lines()[-1] == "12:01  gone")
-        assert driver.app.news == []
+        await driver.press("delete")
+        newest, oldest = ("gone", "123000-1-30.png"), ("gone", "120100-1-1.png")
+        await driver.until(lambda: driver.app.news == [newest, newest, oldest, oldest])
 
 
 async def test_what_is_known_is_not_read_again(filled: Gallery) -> None:
@@ -96,3 +98,15 @@ async def test_foreign_and_broken_files_are_said_in_their_rows(gallery: Gallery)
             *("14:00  cannot be read", "13:00  no prompt", "12:01  hill number 1")
         ]
         await driver.until(lambda: any("▀" in line for line in driver.lines()))  # of the one that is a picture
+
+
+async def test_of_foreign_and_broken_files_every_key_is_told_why_not_but_the_one_that_throws_them_away(
+    gallery: Gallery,
+) -> None:
+    (path,) = save(gallery, 1)
+    (path.parent / "130000-1-2.png").write_bytes(b"no picture")
+    (path.parent / "140000-1-3.png").mkdir()
+    async with running(gallery) as driver:
+        await driver.press("enter", "a", "full_stop", "delete", "down", "S")
+        unreadable, foreign = ("cannot be read", "140000-1-3.png"), ("no prompt", "130000-1-2.png")
+        await driver.until(lambda: driver.app.news == [*[unreadable] * 3, ("discarded", 3), foreign, foreign])

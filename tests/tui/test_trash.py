@@ -7,6 +7,7 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
+from PIL import Image
 
 from flux_engine.errors import OutputError
 from flux_tui import trash
@@ -150,3 +151,25 @@ async def test_a_picture_that_is_in_the_trash_no_more_does_not_keep_the_others_t
         await driver.press("u", "u")
         await driver.until(lambda: driver.status == f"{name_of(old[0])} is back." and old[0].exists())
         assert len(driver.notes) == 1
+
+
+async def test_a_file_without_a_prompt_is_said_to_have_none_and_can_be_thrown_away(
+    gallery: Gallery, old: list[Path]
+) -> None:
+    foreign = old[0].with_name("202401-1-1.png")
+    Image.new("RGB", (48, 32)).save(foreign)
+    async with running(gallery) as driver:
+        await driver.press("escape", "5", "end", "home", "down")
+        await driver.until(lambda: shows(driver, 2))
+        await driver.press("up")
+        said = f"{name_of(foreign)}: no prompt. Delete moves it to the trash."
+        await driver.until(lambda: driver.status == said and "no prompt" in driver.screen.stage.text)
+        await driver.press("down")
+        await driver.until(lambda: shows(driver, 2))
+        await driver.press("up", "a")
+        assert driver.screen.prompt.text == ""
+        await driver.press("delete")
+        await driver.until(lambda: driver.status == f"{name_of(foreign)} is in the trash. u brings it back.")
+        await driver.until(lambda: shows(driver, 2) and not foreign.exists() and driver.screen.history.count == 3)
+        await driver.press("u")
+        await driver.until(lambda: driver.screen.history.path == foreign and foreign.exists())
