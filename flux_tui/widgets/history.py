@@ -161,7 +161,10 @@ class History(PictureGrid):
         self.border_subtitle = (
             f"{len(shown)} starred of {len(pictures)}" if self.only_starred else f"{len(shown) or ''}"
         )
+        was_empty = self.path is None
         self.lay_out(shown)
+        if was_empty != (self.path is None):
+            self.refresh_bindings()
 
     # The cursor
 
@@ -212,6 +215,10 @@ class History(PictureGrid):
             self._tell(self.Shown)
 
     # What is asked for
+
+    def check_action(self, action: str, parameters: tuple[object, ...]) -> bool | None:
+        """Offer what is done with a picture where there is one."""
+        return self.path is not None or action not in ("open", "recall", "star", "discard")
 
     def action_open(self) -> None:
         """Show the picture large."""

@@ -71,6 +71,19 @@ async def test_a_star_is_kept(gallery: Gallery) -> None:
         await driver.until(lambda: "★" in driver.screen_text())
 
 
+async def test_keys_for_a_picture_are_offered_where_there_is_one(gallery: Gallery) -> None:
+    async with running(gallery, size=(80, 24)) as driver:
+        await driver.press("escape", "5")
+        await driver.until(lambda: "^Q Quit" in driver.screen_text() and "Enter Open" not in driver.screen_text())
+        await driver.press("1", *"hut", "f5", "escape", "5")
+        await driver.done()
+        await driver.until(lambda: "Enter Open  a Recall" in driver.screen_text())
+        await driver.press("f")
+        await driver.until(lambda: "^Q Quit" in driver.screen_text() and "Enter Open" not in driver.screen_text())
+        await driver.press("f")
+        await driver.until(lambda: "Enter Open  a Recall" in driver.screen_text())
+
+
 async def test_a_star_that_cannot_be_kept_is_not_said_to_be(gallery: Gallery) -> None:
     path = keep(gallery)
     async with running(gallery) as driver:
