@@ -92,6 +92,7 @@ class PromptPane(Vertical):
         self._counts: Counts | CountsUnavailable | None = None
         self.editor = PromptEditor(prompt, id="prompt-editor")
         self.negative_editor = PromptEditor(negative, id="negative-editor")
+        self.editor.twin, self.negative_editor.twin = self.negative_editor, self.editor
         self._hint = Static(id="prompt-hint", markup=False)
         self._negative_label = Static(id="negative-label", markup=False)
 
@@ -122,10 +123,13 @@ class PromptPane(Vertical):
         return self.negative_editor if self.screen.focused is self.negative_editor else self.editor
 
     def put_back(self, prompt: str, negative: str | None = None) -> None:
-        """Replace the prompt, and the negative one if it is not None; one undo in each brings the old one back."""
-        self.editor.put_back(prompt)
-        if negative is not None:
-            self.negative_editor.put_back(negative)
+        """Replace the prompt, and the negative one if it is not None; one undo, in either, brings the old ones back."""
+        if negative is None or negative == self.negative:
+            self.editor.put_back(prompt)
+        else:
+            joint = object()
+            self.editor.put_back(prompt, joint)
+            self.negative_editor.put_back(negative, joint)
         self.say("")
 
     def insert(self, text: str) -> None:

@@ -53,6 +53,20 @@ async def test_a_part_of_a_picture_is_put_back(gallery: Gallery, key: str, promp
         assert driver.field("seed") == ("77" if key == "S" else seed)
 
 
+@pytest.mark.parametrize("key", ["p", "a"])
+async def test_the_undo_that_is_promised_brings_the_negative_prompt_back_too(gallery: Gallery, key: str) -> None:
+    keep(gallery)
+    async with running(gallery) as driver:
+        driver.put("true_cfg_scale", "3")
+        driver.screen.prompt.put_back("draft two", "rain")
+        await driver.press("escape", "5", key)
+        await driver.until(lambda: driver.screen.prompt.text == OLD.prompt and not driver.screen.prompt.negative)
+        assert "Ctrl+Z" in driver.status and "in the prompt" in driver.status
+        await driver.press(*(["ctrl+z"] if key == "a" else []), "1", "ctrl+z")
+        assert (driver.screen.prompt.text, driver.screen.prompt.negative) == ("draft two", "rain")
+        assert driver.field("true_cfg_scale") == "3"
+
+
 async def test_enter_opens_a_picture_large_and_escape_goes_back(gallery: Gallery) -> None:
     keep(gallery)
     async with running(gallery, size=(80, 24)) as driver:

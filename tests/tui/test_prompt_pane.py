@@ -193,20 +193,38 @@ async def test_a_low_pane_shows_a_line_of_both_prompts_and_a_fault_rather_than_a
         assert {"a (red:1.2) boat", "people", "Say what to paint."} <= set(lines(app))
 
 
-async def test_put_back_replaces_both_and_one_undo_in_each_brings_the_old_one_back() -> None:
-    pane = PromptPane()
+@pytest.mark.parametrize("in_negative", [False, True])
+@pytest.mark.parametrize("prompt", ["a bridge", "boat"])
+async def test_put_back_replaces_both_and_one_undo_in_either_brings_the_old_ones_back(
+    prompt: str, in_negative: bool
+) -> None:
+    pane = PromptPane(negative="rain")
     async with showing(pane) as (_, pilot):
         await pilot.press(*"boat")
         pane.show_negative(True)
+        pane.put_back(prompt, "")
+        if in_negative:
+            pane.negative_editor.focus()
+        seen = []
+        for key in ("ctrl+z", "ctrl+y", "ctrl+z"):
+            await pilot.press(key)
+            seen.append((pane.text, pane.negative))
+        assert seen == [("boat", "rain"), (prompt, ""), ("boat", "rain")]
+
+        await pilot.press("ctrl+z")  # what was typed before is undone where it was typed
+        assert (pane.text, pane.negative) == ("boat" if in_negative else "", "rain")
+
+
+async def test_an_undo_of_what_was_put_back_leaves_what_was_typed_into_the_other_editor_since() -> None:
+    pane = PromptPane("boat", "rain")
+    async with showing(pane) as (_, pilot):
+        pane.show_negative(True)
         pane.put_back("a bridge", "people")
-        assert (pane.text, pane.negative) == ("a bridge", "people")
-
-        await pilot.press("ctrl+z")
-        assert (pane.text, pane.negative) == ("boat", "people")
-
         pane.negative_editor.focus()
+        await pilot.press("s")
+        pane.focus_editor()
         await pilot.press("ctrl+z")
-        assert (pane.text, pane.negative) == ("boat", "")
+        assert (pane.text, pane.negative) == ("boat", "peoples")
 
 
 async def test_put_back_without_a_negative_prompt_leaves_it() -> None:
