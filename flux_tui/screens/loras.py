@@ -104,6 +104,7 @@ class LoraPicker(Picker[Loras]):
 
     async def _begin(self) -> None:
         await super()._begin()
+        self.refresh_bindings()
         for start in range(0, len(self._names), AT_A_TIME):
             names = self._names[start : start + AT_A_TIME]
             try:
@@ -145,6 +146,11 @@ class LoraPicker(Picker[Loras]):
         return ", ".join([f"{on} on"] * bool(on) + [f"{listed} listed"] * bool(listed))
 
     # What is done with the row under the cursor
+
+    def check_action(self, action: str, parameters: tuple[object, ...]) -> bool | None:
+        """Offer what is done with a LoRA unless it is known that there is none."""
+        is_empty = self._has_read.is_set() and not self._names
+        return not (is_empty and action in ("take", "tune", "insert_words"))
 
     def take(self, place: int) -> None:
         """Use a LoRA, or not any more; with the strength it had before."""

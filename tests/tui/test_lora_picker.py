@@ -55,6 +55,10 @@ def row(driver: Driver, name: str) -> list[str]:
     return next(line.strip("│ ").split() for line in driver.screen_text().splitlines() if f" {name} " in line)
 
 
+def footer(driver: Driver) -> str:
+    return driver.screen_text().splitlines()[-1].strip()
+
+
 def said(driver: Driver) -> str:
     """What the picker says in place of rows."""
     return str(driver.app.screen.query_one("#picker-empty", Static).content)
@@ -135,6 +139,7 @@ async def test_without_a_folder_it_is_said_where_to_put_files(gallery: Gallery) 
     async with running(gallery) as driver:
         await opened(driver, words=False)
         await driver.until(lambda: f"There is no LoRA in {paths.loras_dir()}: put" in said(driver))
+        await driver.until(lambda: footer(driver).startswith("Esc Done"))  # and no key for a row that is not there
         assert "lora_folder" in said(driver)
 
 
