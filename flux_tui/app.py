@@ -213,7 +213,12 @@ class FluxApp(KeysInOrder, inherit_bindings=False):
     def _take_up_queue(self) -> None:
         """Let the pictures that the last run left wait again, if the config wants that."""
         left, policy = self.session.state.queue, self.session.config.app.queue_at_start
-        if not left or policy == "drop":
+        if policy == "drop":
+            return
+        if not self.session.keeps_queue:
+            self.notify("Another flux-tui is open and keeps the queue: what waits in this one ends with it.")
+            return
+        if not left:
             return
         if policy == "pause" or self.session.state.paused:
             self.worker.queue.pause(True)
@@ -326,7 +331,7 @@ class FluxApp(KeysInOrder, inherit_bindings=False):
         if not (running or waiting) or not self.session.config.app.confirm_quit:
             self._quit_answered("quit")
             return
-        keeps_waiting = self.session.config.app.queue_at_start != "drop"
+        keeps_waiting = self.session.keeps_queue and self.session.config.app.queue_at_start != "drop"
         question = QuitScreen(self.main.newsroom.doing, waiting, keeps_waiting=keeps_waiting)
         self.push_screen(question, self._quit_answered)
 

@@ -97,7 +97,7 @@ def _open(
             app = FluxApp(gallery, make_engine, log_path, checkpoint_dir, session, abilities)
             _run(app, session.option("mouse"), modes)
     finally:
-        session.write()
+        session.close()
     status = end(app)
     if status == FAILED:  # a fault of the app itself; signals end with 128 and more
         say(f"flux-tui: something unexpected went wrong; the log has the details: {log_path}")

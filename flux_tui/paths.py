@@ -42,6 +42,11 @@ def state_file() -> Path:
     return state_dir() / "state.json"
 
 
+def queue_claim() -> Path:
+    """Held by the app that keeps the queue, the first of those that are open."""
+    return state_dir() / "queue.lock"
+
+
 def prompts_file() -> Path:
     """Every prompt that was ever run."""
     return state_dir() / "prompts.jsonl"

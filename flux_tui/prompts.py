@@ -14,13 +14,14 @@ import errno
 import json
 import os
 import threading
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from pathlib import Path
 
 from flux_engine.png import write_file
 from flux_engine.request import is_whole
+from flux_tui.locks import locked
 from flux_tui.metadata import harmless
 
 MAX_ENTRIES = 10_000
@@ -152,8 +153,7 @@ class PromptHistory:
         return self._walk[self._place]
 
     def _append(self, line: bytes) -> None:
-        self.path.parent.mkdir(parents=True, exist_ok=True)
-        with _locked(self.path.parent):
+        with locked(self.path.parent):
             handle = os.open(self.path, os.O_RDWR | os.O_APPEND | os.O_CREAT, 0o666)
             try:
                 size = os.fstat(handle).st_size
@@ -188,7 +188,7 @@ class PromptHistory:
         self._read()
         if self._lines <= MAX_LINES and self._bytes <= MAX_BYTES:
             return
-        with contextlib.suppress(OSError), _locked(self.path.parent):  # without, it stays as long as it is
+        with contextlib.suppress(OSError), locked(self.path.parent):  # without, it stays as long as it is
             self._read()
             write_file(self.path, _newest(self._filed.values()), replace=True)
 
@@ -236,17 +236,3 @@ def _newest(entries: Iterable[Entry]) -> bytes:
             break
         lines.append(line)
     return b"".join(reversed(lines))
-
-
-@contextlib.contextmanager
-def _locked(folder: Path) -> Iterator[None]:
-    """Hold the folder: no line is added to a file that is just being replaced by another."""
-    import fcntl
-
-    handle = os.open(folder, os.O_RDONLY)
-    try:
-        with contextlib.suppress(OSError):  # a network share may refuse; a line is still added in one write
-            fcntl.flock(handle, fcntl.LOCK_EX)
-        yield
-    finally:
-        os.close(handle)

@@ -9,11 +9,11 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from flux_engine.errors import OutputError
 from flux_engine.fields import LORA_FIELDS, default_texts, text_of
 from flux_tui import paths
 from flux_tui.config import Config, ConfigFileError, load_config, set_value
 from flux_tui.launch import Launch
+from flux_tui.locks import Claim, locked
 from flux_tui.loras import short_name
 from flux_tui.prompts import PromptHistory
 from flux_tui.settings import COUNT, FIXED, RANDOM, SEED_USE, model_of
@@ -35,6 +35,7 @@ class Session:
         self.config_path = self.launch.config or paths.config_file()
         self.faults: list[str] = []
         self.config = self._config(None if action_ids is None else frozenset(action_ids))
+        self._claim = Claim(paths.queue_claim())
         self.state, note = load_state(paths.state_file())
         self.faults += [note] if note else []
         self.prompts = PromptHistory(paths.prompts_file())
@@ -47,6 +48,11 @@ class Session:
         if said is not None:
             return said
         return getattr(self.config.app if hasattr(self.config.app, name) else self.config.preview, name)
+
+    @property
+    def keeps_queue(self) -> bool:
+        """Whether this run takes the queue from the last one and leaves it to the next: the first app that is open."""
+        return self._claim.is_ours
 
     @property
     def lora_folder(self) -> Path:
@@ -125,10 +131,23 @@ class Session:
                 return
             self._is_kept = True
             try:
-                save_state(paths.state_file(), self.state)
-            except OutputError as error:
+                self._write_state()
+            except OSError as error:
                 self._is_kept = False  # for the next time
                 log.warning("the state is not kept: %s", error)
+
+    def _write_state(self) -> None:
+        with locked(paths.state_dir()):
+            state = self.state
+            if not self.keeps_queue:
+                others, _ = load_state(paths.state_file())
+                state = replace(state, queue=others.queue, paused=others.paused)
+            save_state(paths.state_file(), state)
+
+    def close(self) -> None:
+        """Bring what has changed to the disk, and leave the queue to the next app."""
+        self.write()
+        self._claim.release()
 
     def _config(self, action_ids: frozenset[str] | None) -> Config:
         try:

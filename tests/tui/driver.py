@@ -130,7 +130,7 @@ async def running(
             if gate is not None:
                 gate.release(1000)
         await asyncio.to_thread(until, lambda: app.worker.stop(WAIT_S))  # it waits for no program
-        app.session.write()
+        app.session.close()
 
 
 def keep(gallery: Gallery, request: GenerationRequest = OLD, day: int = 1) -> Path:

@@ -108,6 +108,20 @@ async def test_draft_settings_layout_and_queue_are_there_again_at_the_next_start
         assert len(saved_pictures(gallery)) == 2
 
 
+async def test_of_two_apps_the_first_keeps_the_queue(gallery: Gallery, engine: FakeEngine) -> None:
+    async with running(gallery, engine) as first:
+        await fill(first, "ab")
+        first.app.session.write()
+        async with running(gallery, FakeEngine(gate=threading.Semaphore(0))) as second:
+            assert prompts(second) == "" and any("Another flux-tui is open" in note for note in second.notes)
+            await fill(second, "cd")
+            await second.press("ctrl+q")
+            await second.until(lambda: "The one that waits is given up either way." in second.screen_text())
+            await second.press("escape", "ctrl+u", "z")
+    async with running(gallery) as third:
+        assert prompts(third) == "ab" and not any("Another" in note for note in third.notes)
+
+
 @pytest.mark.parametrize(("policy", "painted"), [("run", 2), ("drop", 0)])
 async def test_what_becomes_of_the_last_queue_is_the_configs_choice(
     gallery: Gallery, engine: FakeEngine, policy: str, painted: int
