@@ -9,6 +9,7 @@ from __future__ import annotations
 import time
 from typing import ClassVar
 
+from rich.cells import cell_len
 from textual.app import ComposeResult
 from textual.containers import Vertical
 from textual.content import Content
@@ -209,12 +210,10 @@ class Stage(Vertical, can_focus=True):
         if not self._facts:
             return
         width = self.content_size.width
-        count = len(self._facts)
-        while count > 1 and len(GAP.join(self._facts[:count])) > width:
-            count -= 1
-        rest = GAP.join(self._facts[count:])
-        _put(self._caption, GAP.join(self._facts[:count]))
-        _put(self._bar, rest if len(rest) <= width else "")
+        first = _fitting(self._facts, width)
+        rest = self._facts[first:]
+        _put(self._caption, GAP.join(self._facts[:first]))
+        _put(self._bar, GAP.join(rest[: _fitting(rest, width)]))
 
     def _turn(self, kind: str) -> None:
         if not self.has_class(kind) or self.has_class("-fault"):
@@ -228,6 +227,14 @@ def _put(line: Static, words: str | Content) -> None:
     old = line.content
     if not (isinstance(old, Content) and old.is_same(new)):
         line.update(new, layout=False)
+
+
+def _fitting(facts: tuple[str, ...], width: int) -> int:
+    """How many facts a line of `width` cells holds; a first one that is too long for it is cut at its edge."""
+    count = len(facts)
+    while count > 1 and cell_len(GAP.join(facts[:count])) > width:
+        count -= 1
+    return count
 
 
 def fault_content(title: str, message: str, hint: str, width: int, lines: int, ellipsis: str) -> Content:

@@ -64,6 +64,23 @@ def test_facts_that_find_no_room_beside_the_words_are_left_out() -> None:
     assert status_content(words, ("cpu", "demo"), 10).plain.startswith("Saved a picture.")
 
 
+@pytest.mark.parametrize(("loras", "said"), [("ink, film", "ink, film"), ("ink " * 20, "ink " * 9 + "ink…")])
+async def test_a_caption_that_is_too_long_says_what_fits_of_it(loras: str, said: str) -> None:
+    facts = "128 x 128", "seed 787830822", "20 steps", loras, "2025-11-23/120000-1-787830822.png"
+    async with stage_on(Canvas()) as (stage, pilot):
+        stage.show(gradient(16, 16), facts)
+        await until(
+            pilot,
+            lambda: [line.strip("│ ") for line in lines(stage)[-3:-1]] == ["   ".join(facts[:3]), said],
+        )
+
+
+async def test_a_caption_counts_cells_and_not_signs() -> None:
+    async with stage_on(Canvas()) as (stage, pilot):
+        stage.show(gradient(16, 16), ("128 x 128", "水" * 14, "b"))  # 40 cells; the third would make 44
+        await until(pilot, lambda: stage.text == f"128 x 128   {'水' * 14}\nb")
+
+
 async def test_previews_wait_in_a_box_of_one_and_the_last_is_always_drawn() -> None:
     class Closed(Pacer):
         """A link without room."""
