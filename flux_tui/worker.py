@@ -260,11 +260,12 @@ class Worker:
         except BatchNotSaved as error:
             return JobUnsaved(job, str(error), error.hint, error.saved)
         except FluxError as error:
-            return JobFailed(job, str(error), error.hint)
+            failed = JobFailed(job, str(error), error.hint)
         except BaseException as error:  # the worker outlives any fault of a job
             log.exception("job %d failed", job.id)
             where = f": {self._log_path}" if self._log_path else "."
-            return JobFailed(job, *unexpected(error, f"The log has the details{where}"))
+            failed = JobFailed(job, *unexpected(error, f"The log has the details{where}"))
+        return JobCancelled(job) if self.queue.is_cancelling(job.id) else failed
 
     def _paint(self, job: Job) -> tuple[SavedPicture, ...]:
         def watch(event: Event) -> None:

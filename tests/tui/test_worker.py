@@ -115,6 +115,21 @@ def test_jobs_are_taken_one_after_another_by_one_engine_in_one_thread(desk: Desk
     assert desk.worker.stop(WAIT_S)
 
 
+@pytest.mark.parametrize("fault", [CheckpointNotFound("gone"), ZeroDivisionError("by zero")])
+def test_a_job_that_fails_while_it_is_being_cancelled_is_cancelled(
+    desk: Desk, gate: threading.Semaphore, fault: Exception
+) -> None:
+    desk.engine.fault, desk.engine.fault_at = fault, 1
+    (job,) = desk.worker.submit(REQUEST)
+    while not (isinstance(news := desk.news.get(timeout=WAIT_S), JobEvent) and news.event == StageStarted("denoising")):
+        pass
+    assert desk.worker.queue.cancel(job.id)
+    gate.release()
+    assert isinstance(desk.end(), JobCancelled)
+    assert [(job.state, job.note) for job in desk.worker.queue.jobs] == [("cancelled", "")]
+    assert desk.worker.stop(WAIT_S)
+
+
 def test_a_cancel_acts_after_the_step_and_closes_the_engines_generator(desk: Desk, gate: threading.Semaphore) -> None:
     (job,) = desk.worker.submit(REQUEST)
     gate.release()
