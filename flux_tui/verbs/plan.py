@@ -32,11 +32,22 @@ def add_parser(verbs: Verbs[argparse.ArgumentParser]) -> None:
     parser.add_argument("--height", type=int, help="pixels (default: the model's own)")
     parser.add_argument("--batch-size", type=int, default=1, help="pictures at once (default: 1)")
     parser.add_argument(
-        "--memory", type=float, metavar="GB", help="of the device to plan with (default: what is free of this one)"
+        "--memory", type=_bytes, metavar="GB", help="of the device to plan with (default: what is free of this one)"
     )
     add_mesh(parser, argparse.SUPPRESS)
     parser.add_argument("--json", action="store_true", help="JSON lines on stdout")
     parser.set_defaults(run=run)
+
+
+def _bytes(text: str) -> int:
+    """How many bytes so many gigabytes are."""
+    try:
+        count = int(float(text) * 1e9)
+    except (ValueError, OverflowError):  # no number, or one without an end
+        count = 0
+    if count < 1:
+        raise argparse.ArgumentTypeError(f"{text!r}; expected gigabytes, more than 0")
+    return count
 
 
 def run(arguments: argparse.Namespace) -> int:
@@ -51,7 +62,7 @@ def run(arguments: argparse.Namespace) -> int:
         width=arguments.width,
         height=arguments.height,
         batch_size=arguments.batch_size,
-        budget_bytes=None if arguments.memory is None else int(arguments.memory * 1e9),
+        budget_bytes=arguments.memory,
         mesh=arguments.mesh,
         as_json=arguments.json,
     )

@@ -52,3 +52,10 @@ def test_what_has_no_plan_is_told_so(
 ) -> None:
     assert main(["plan", *argv]) == status
     assert f"error: {message}" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("memory", ["nan", "inf", "1e400", "1e300", "0", "-3", "much"])
+def test_a_memory_that_no_device_has_is_refused(memory: str, capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit, match="2"):
+        main(["plan", "demo", "--memory", memory])
+    assert f"--memory: '{memory}'; expected gigabytes, more than 0" in capsys.readouterr().err
