@@ -35,13 +35,24 @@ class FieldRows(VerticalScroll, can_focus=False):
 
     BINDINGS: ClassVar = [
         Binding(
+            "tab", "app.focus_next", "Next setting", show=False, id="next-setting", tooltip="Go to the next setting"
+        ),
+        Binding(
+            "shift+tab",
+            "app.focus_previous",
+            "Setting before",
+            show=False,
+            id="previous-setting",
+            tooltip="Go to the setting before",
+        ),
+        Binding(
             "escape",
             "screen.leave_editor",
             "Leave the settings",
             show=False,
             id="leave-settings",
             tooltip="Leave the settings, for keys that are single letters",
-        )
+        ),
     ]
 
     DEFAULT_CSS = """

@@ -117,6 +117,7 @@ async def test_f1_explains_what_has_the_focus_and_closes_again(gallery: Gallery)
         assert isinstance(driver.app.screen, HelpScreen)
         await driver.until(lambda: "More steps: slower, finer." in driver.screen_text())
         assert driver.screen_text().index("What it does") < driver.screen_text().index("Anywhere")
+        assert "Tab                      Go to the next setting." in driver.screen_text()
         for close in ("f1", "escape", "q"):
             await driver.press(close)
             await driver.until(lambda: driver.app.screen is driver.screen)
@@ -131,7 +132,7 @@ async def test_a_question_mark_shows_every_key_where_no_text_is_edited(gallery: 
         await driver.press("escape", "question_mark")
         await driver.until(lambda: isinstance(driver.app.screen, HelpScreen) and "F5  Ctrl+G" in driver.screen_text())
         text = "\n".join(str(static.content) for static in driver.app.screen.query(Static))
-        for words in ("F5  Ctrl+G", "Shift+F6", "Ctrl+R", "Alt+Up", "Cancel this job", "Put width and height back"):
+        for words in ("F5  Ctrl+G", "Shift+F6", "Ctrl+R", "Alt+Up", "Cancel this job", "Put width and height back", "Shift+Tab"):
             assert words in text
 
 
