@@ -36,6 +36,9 @@ class HelpScreen(Modal[None]):
             border: round $accent; border-title-color: $text-accent; background: $background; padding: 1 0 1 2;
             scrollbar-size-vertical: 1; scrollbar-gutter: stable;
         }
+        &.-narrow _HelpRow { layout: vertical; }
+        &.-narrow _HelpRow > * { width: 1fr; }
+        &.-narrow _HelpRow > .text { padding: 0 0 0 2; }
     }
     """
 
@@ -52,6 +55,7 @@ class HelpScreen(Modal[None]):
 
     def __init__(self, sections: Sequence[Section], title: str = "Help") -> None:
         super().__init__()
+        self.HORIZONTAL_BREAKPOINTS = [(0, "-narrow"), (60, "-normal")]  # from where on words fit beside names
         self._sections = sections
         self._title = title
 

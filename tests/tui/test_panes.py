@@ -132,8 +132,18 @@ async def test_a_question_mark_shows_every_key_where_no_text_is_edited(gallery: 
         await driver.press("escape", "question_mark")
         await driver.until(lambda: isinstance(driver.app.screen, HelpScreen) and "F5  Ctrl+G" in driver.screen_text())
         text = "\n".join(str(static.content) for static in driver.app.screen.query(Static))
-        for words in ("F5  Ctrl+G", "Shift+F6", "Ctrl+R", "Alt+Up", "Cancel this job", "Put width and height back", "Shift+Tab"):
+        for words in ("F5  Ctrl+G", "Shift+F6", "Ctrl+R", "Alt+Up", "Cancel this job", "Put width and height back"):
             assert words in text
+        assert "Shift+Tab" in text
+
+
+@pytest.mark.parametrize("key", ["f1", "question_mark"])
+@pytest.mark.parametrize("columns", [32, 40, 60])
+async def test_the_help_has_room_for_words_on_a_narrow_screen(gallery: Gallery, columns: int, key: str) -> None:
+    async with running(gallery, size=(columns, 12)) as driver:
+        await driver.press("escape", key)
+        await driver.until(lambda: isinstance(driver.app.screen, HelpScreen) and "Esc Close" in driver.screen_text())
+        assert min(text.content_size.width for text in driver.app.screen.query(".text")) >= 25
 
 
 async def test_resizing_keeps_what_was_typed_and_a_tiny_terminal_says_what_it_needs(gallery: Gallery) -> None:
