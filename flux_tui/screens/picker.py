@@ -63,6 +63,7 @@ class Picker(Modal[T | None]):
             border: round $accent; border-title-color: $text-accent; border-subtitle-color: $text-muted;
             background: $background; padding: 0 1;
         }
+        &.-narrow > Vertical { width: 100%; height: 100%; }
         Input { border: none; &:focus { border: none; } padding: 0; height: 1; background: $surface; margin-bottom: 1; }
         #picker-empty { color: $text-muted; display: none; }
         .-none #picker-empty { display: block; }
@@ -93,6 +94,7 @@ class Picker(Modal[T | None]):
         ellipsis: str = UNICODE.ellipsis,
     ) -> None:
         super().__init__()
+        self.HORIZONTAL_BREAKPOINTS = [(0, "-narrow"), (48, "-normal")]  # from where on cells can be spared around it
         self._find = find
         self._read = read
         self._has_read = asyncio.Event()

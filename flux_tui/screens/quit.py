@@ -47,7 +47,7 @@ class QuitScreen(Modal[Answer | None]):
 
     BINDINGS: ClassVar = [
         Binding("escape", "dismiss", "Stay", key_display="Esc", id="stay", tooltip="Go on working"),
-        Binding("f", "finish", "Finish first", id="finish-first", tooltip="Quit when this picture is saved"),
+        Binding("f", "finish", "Finish", id="finish-first", tooltip="Quit when this picture is saved"),
         Binding("q", "quit_now", "Quit now", id="quit-now", tooltip="Quit, and give this picture up"),
         Binding("left,up", "app.focus_previous", show=False),
         Binding("right,down", "app.focus_next", show=False),

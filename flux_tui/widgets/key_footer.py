@@ -21,8 +21,8 @@ from textual.widget import Widget
 from flux_tui.config import UNBOUND
 from flux_tui.keys import written
 
-STAYING = ("keymap", "quit")
-"""Ids of the keys that are dropped last: the one that shows all the others, and the way out."""
+STAYING = ("keymap", "quit", "lora-done")
+"""Ids of the keys that are dropped last: the one that shows all the others, and the ways out."""
 
 
 class Entry(NamedTuple):

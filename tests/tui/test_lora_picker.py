@@ -143,6 +143,17 @@ async def test_without_a_folder_it_is_said_where_to_put_files(gallery: Gallery) 
         assert "lora_folder" in said(driver)
 
 
+@pytest.mark.parametrize("size", [(32, 12), (40, 12), (80, 24)])
+async def test_on_a_small_screen_the_way_out_and_where_to_put_files_are_to_be_seen(
+    gallery: Gallery, size: tuple[int, int]
+) -> None:
+    config = '[app]\nlora_folder = "/home/somebody/.local/share/flux-tui/loras"\n'
+    async with running(gallery, size=size, config=config) as driver:
+        await opened(driver, words=False)
+        await driver.until(lambda: "config." in driver.screen_text())
+        assert driver.screen_text().rstrip().endswith("Esc Done")
+
+
 async def test_a_folder_that_cannot_be_read_is_said(gallery: Gallery) -> None:
     async with running(gallery, config='[app]\nlora_folder = "config.toml"\n') as driver:
         await opened(driver, words=False)

@@ -161,7 +161,12 @@ async def test_nothing_of_it_is_cut(size: tuple[int, int]) -> None:
         for part in (question("step 7 of 20", 2), *outcome("step 7 of 20", 2, True).split("\n")):
             assert part in words
         assert "Stay Finish first Quit now" in words
-        assert "Esc Stay f Finish first q Quit now" in words
+        assert "Esc Stay f Finish q Quit now" in words
+
+
+async def test_on_the_smallest_screen_of_the_app_every_answer_has_its_key() -> None:
+    async with asked(size=(32, 12)) as (app, _):
+        assert screen_text(app).splitlines()[-1].split() == ["Esc", "Stay", "f", "Finish", "q", "Quit", "now"]
 
 
 async def test_on_a_screen_too_small_for_it_the_choice_can_be_made_all_the_same() -> None:
