@@ -77,6 +77,8 @@ class Finder:
 
         def take(text: str) -> None:
             self._put_prompt(styles.apply(text, self._screen.prompt.text))
+            if not self._screen.prompt.text.strip():
+                self._screen.prompt.say("First say what to paint.")
 
         await pick(self._screen.app, Picker("Styles", find, read=read, ellipsis=self._ellipsis), take)
 

@@ -164,6 +164,15 @@ async def test_a_style_is_picked_by_its_name(gallery: Gallery) -> None:
         assert driver.screen.prompt.text == "hut"
 
 
+async def test_a_style_without_a_prompt_says_what_it_lacks(gallery: Gallery) -> None:
+    async with running(gallery) as driver:
+        await driver.press("ctrl+t", *"ink", "enter")
+        await driver.until(lambda: "First say what to paint." in driver.screen_text())
+        await driver.press("a")
+        await driver.until(lambda: "First say" not in driver.screen_text())
+        assert driver.screen.prompt.text == "a"
+
+
 async def test_a_preset_fills_the_form(gallery: Gallery) -> None:
     config = '[presets.draft]\nnum_steps = 4\nintegrator = "heun"\nseed_use = "fixed"\n'
     async with running(gallery, config=config) as driver:
