@@ -222,8 +222,8 @@ class FluxApp(KeysInOrder, inherit_bindings=False):
             return
         if policy == "pause" or self.session.state.paused:
             self.worker.queue.pause(True)
-            wait = "1 picture waits" if len(left) == 1 else f"{len(left)} pictures wait"
-            self.notify(f"{wait} from last time. {self.key_of('pause')} lets them go on.", markup=False)
+            wait, them = ("1 picture waits", "it") if len(left) == 1 else (f"{len(left)} pictures wait", "them")
+            self.notify(f"{wait} from last time. {self.key_of('pause')} lets {them} go on.", markup=False)
         self.worker.submit(*left)
 
     # The worker

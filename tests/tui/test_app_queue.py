@@ -108,6 +108,13 @@ async def test_draft_settings_layout_and_queue_are_there_again_at_the_next_start
         assert len(saved_pictures(gallery)) == 2
 
 
+async def test_one_picture_that_waits_from_last_time_is_no_plural(gallery: Gallery, engine: FakeEngine) -> None:
+    async with running(gallery, engine) as driver:
+        await fill(driver, "a")
+    async with running(gallery) as driver:
+        assert "1 picture waits from last time. F7 lets it go on." in driver.notes
+
+
 async def test_of_two_apps_the_first_keeps_the_queue(gallery: Gallery, engine: FakeEngine) -> None:
     async with running(gallery, engine) as first:
         await fill(first, "ab")
