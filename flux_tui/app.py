@@ -344,6 +344,10 @@ class FluxApp(KeysInOrder, inherit_bindings=False):
             self.main.newsroom.keep_queue(give_up=True)
             self.exit()
 
+    def action_help_quit(self) -> None:
+        """Say what ends the program, to one whose fingers expect that of Ctrl+C."""
+        self.notify(f"End the program with {self.key_of('quit')}.", markup=False)
+
     # Help and palette
 
     def action_help(self) -> None:

@@ -61,6 +61,15 @@ async def test_keys_that_clash_or_cannot_be_typed_any_more_are_named(gallery: Ga
             assert any(words in note for note in driver.notes), words
 
 
+@pytest.mark.parametrize(("config", "way"), [("", "Ctrl+Q"), ('[keys]\nquit = ""\n', "the palette")])
+async def test_to_one_who_presses_ctrl_c_it_is_said_what_ends_the_program(
+    gallery: Gallery, config: str, way: str
+) -> None:
+    async with running(gallery, config=config) as driver:
+        await driver.press("escape", "ctrl+c")
+        assert driver.notes[-1] == f"End the program with {way}."
+
+
 async def test_hints_name_the_keys_of_the_config(gallery: Gallery) -> None:
     config = '[app]\nenter_generates = false\n[keys]\ngenerate = "f12"\n'
     async with running(gallery, config=config) as driver:
