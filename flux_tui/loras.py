@@ -88,10 +88,11 @@ def trigger_words_of(file: Path) -> tuple[str, ...]:
 def path_of(file: str, folder: Path) -> str:
     """Where a file lies that a person named: in the LoRA folder, with or without its suffix.
 
-    A path from the root, or from a home, is taken as it is.
+    A path from the root, from a home, or from the current folder as it begins with "./" or "../", is taken as it is.
     """
-    path = folder / os.path.expanduser(file)
-    return str(path if os.path.isabs(os.path.expanduser(file)) or file.endswith(SUFFIX) else f"{path}{SUFFIX}")
+    path = os.path.abspath(file) if file.startswith(("./", "../")) else os.path.expanduser(file)
+    within = folder / path  # the path itself where it is one from the root
+    return str(within if os.path.isabs(path) or file.endswith(SUFFIX) else f"{within}{SUFFIX}")
 
 
 def short_name(file: str, folder: Path) -> str:

@@ -115,6 +115,22 @@ def test_a_home_is_found(own_home: Path) -> None:
     assert path_of("~/ink.safetensors", FOLDER) == f"{own_home}/ink.safetensors"
 
 
+@pytest.mark.parametrize(
+    ("written", "path"),
+    [
+        ("./ink.safetensors", "here/ink.safetensors"),
+        ("./ink", "here/ink"),
+        ("../ink.safetensors", "ink.safetensors"),
+    ],
+)
+def test_a_path_from_the_current_folder_is_named_as_it_was_given(
+    written: str, path: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "here").mkdir()
+    monkeypatch.chdir(tmp_path / "here")
+    assert path_of(written, FOLDER) == str(tmp_path / path)
+
+
 def test_a_request_is_painted_with_paths_and_shown_with_names() -> None:
     named = GenerationRequest(prompt="p", loras=(LoraUse(file="ink", strength=0.5), LoraUse(file="/else/film")))
     painted = located(named, FOLDER)
