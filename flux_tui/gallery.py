@@ -22,7 +22,7 @@ from flux_engine.png import PictureRecord, check_folder, encode_png, records_of,
 from flux_engine.request import PicturesReady
 from flux_tui.metadata import read_record
 from flux_tui.stars import read_stars, write_star
-from flux_tui.thumbnails import Thumbnails
+from flux_tui.thumbnails import Thumbnails, stat_of_file
 
 DAY_FORMAT = "%Y-%m-%d"
 DAY = re.compile(r"\d{4}-\d{2}-\d{2}")
@@ -116,8 +116,9 @@ class Gallery:
         """What a picture's file says of itself; None when it says nothing.
 
         Raises:
-            OSError: the file is gone or cannot be opened.
+            OSError: the file is gone or cannot be opened, or is none: a pipe could be read without end.
         """
+        stat_of_file(path)
         return read_record(path)
 
     def days(self) -> list[Day]:

@@ -13,6 +13,7 @@ from __future__ import annotations
 
 import logging
 import os
+import stat
 from collections.abc import Callable
 from contextlib import closing
 from io import BytesIO
@@ -96,9 +97,21 @@ class Thumbnails:
         return None
 
 
+def stat_of_file(path: Path) -> os.stat_result:
+    """What the disk tells of a file.
+
+    Raises:
+        OSError: it is gone, or is no regular file: one who opens a pipe waits until somebody writes into it.
+    """
+    about = path.stat()
+    if not stat.S_ISREG(about.st_mode):
+        raise OSError(f"{path} is no regular file")
+    return about
+
+
 def _key(path: Path) -> Key:
     """What a thumbnail is filed under: a file that was written again has another key."""
-    about = path.stat()
+    about = stat_of_file(path)
     return os.fsencode(os.path.abspath(path)), about.st_mtime_ns, about.st_size
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import queue
 import threading
 from collections.abc import Iterator
@@ -100,6 +101,18 @@ def test_pictures_wait_for_quiet_and_words_do_not(
     monkeypatch.setattr(loader_module, "QUIET_S", 0.0)
     loader.want([], paths, (8, 4))
     assert [type(item) for item in inbox.until(6)[3:]] == [ThumbnailDrawn] * 3
+
+
+def test_a_pipe_that_is_named_as_a_picture_holds_nothing_up(
+    watched: WatchedGallery, loader: Loader, inbox: Inbox
+) -> None:
+    (path,) = save(watched, 1)
+    pipe = path.with_name("140000-1-1.png")
+    os.mkfifo(pipe)
+    loader.want([pipe, path], [pipe, path], (8, 4))
+    found = inbox.until(4)
+    assert found[0] == RecordRead(pipe, UNREADABLE)
+    assert [item.cells.width for item in found if isinstance(item, ThumbnailDrawn)] == [0, 8]
 
 
 def test_a_record_is_what_the_file_says(watched: WatchedGallery, loader: Loader, inbox: Inbox) -> None:
