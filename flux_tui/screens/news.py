@@ -35,6 +35,7 @@ TICK_S = 0.5  # how often progress is drawn: Textual drops no frame, a slow link
 ROW_S = 1.0  # how often the queue tells the step: painted with a preview, it would have all between painted, too
 SOON_S = 0.75 * TICK_S  # with a step, in one painting, where the last one is so long ago
 WRITE_S = 1.0  # the state is written so long after the latest change
+BEHIND_PROGRAM = "Queued: it begins when the program that is being compiled is done."
 
 
 class Newsroom:
@@ -123,6 +124,8 @@ class Newsroom:
     # A job
 
     def _begin(self, job: Job) -> None:
+        if self._screen.status.content.plain == BEHIND_PROGRAM:
+            self._screen.status.say("")
         self._job = job
         self._progress = JobProgress(request=job.request, started_at_s=time.monotonic())
         if not self._screen.easel.has_picture:
@@ -246,7 +249,7 @@ class Newsroom:
         elif waiting and self.is_painting:
             self._screen.status.say("Queued.")
         elif waiting and self._facts.is_warming_up:
-            self._screen.status.say("Queued: it begins when the program that is being compiled is done.")
+            self._screen.status.say(BEHIND_PROGRAM)
 
     def pause(self, paused: bool) -> None:
         """Hold the queue, or let it go on."""

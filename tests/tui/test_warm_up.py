@@ -32,13 +32,16 @@ async def test_what_the_settings_ask_for_is_prepared_and_said(gallery: Gallery) 
 
 
 async def test_a_picture_that_is_asked_for_meanwhile_waits_for_one_program_and_says_so(gallery: Gallery) -> None:
-    engine = FakeEngine(warm_gate=threading.Semaphore(0))
+    engine = FakeEngine(gate=threading.Semaphore(0), warm_gate=threading.Semaphore(0))
     async with running(gallery, engine, warm_up=True) as driver:
         await driver.until(lambda: "preparing 128x128" in driver.screen_text())
         await driver.press("a", "f5")
         await driver.until(lambda: driver.status.startswith("Queued: it begins"))
         assert not engine.requests
         engine.warm_gate.release()
+        await driver.until(lambda: driver.screen.newsroom.is_painting)
+        assert driver.status == ""
+        engine.gate.release(20)
         await driver.until(lambda: driver.status.startswith("Saved"))
         assert engine.warmed == ["encoders 128x128"]
         assert "preparing" not in driver.screen_text()
