@@ -145,7 +145,7 @@ async def test_a_cancel_is_said_at_once_and_acts_after_the_step(gallery: Gallery
         assert engine.gate is not None
         assert "Cancel" not in driver.screen_text()
         await driver.press("x", "f5")
-        await driver.until(lambda: "F9 Cancel" in driver.screen_text())
+        await driver.until(lambda: "F9 Cancel" in driver.screen_text() and driver.screen.newsroom.is_painting)
         await driver.press("f9")
         assert "cancelling" in driver.screen.stage.text
         engine.gate.release()
