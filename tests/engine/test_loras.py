@@ -232,10 +232,11 @@ def test_loras_that_go_give_their_memory_back(
 ) -> None:
     loader.release_transformer()  # and what an earlier picture's modulations take
     loader.load("transformer")
-    before = live_bytes()
+    before, bare = live_bytes(), loader.device_bytes
     loader.set_loras([use(style)])
     with_one = live_bytes()
     assert with_one - before > 4 * (3 * 4 * D)
+    assert loader.device_bytes == bare  # of what a plan may use again
     loader.set_loras([use(style, 0.5), use(other)])
     assert live_bytes() > with_one
     loader.set_loras([use(style, 0.25)])
