@@ -135,7 +135,7 @@ def plan(configs: Configs, picture: Picture, *, places: Places | None = None, fr
     free = free or free_memory(places)
     ways = [way for way in RESIDENCIES if free.host != 0 or not way.uses_host]
     for residency in ways:
-        if residency is not ways[-1] and not _weights_fit(configs, picture, residency, places, free):
+        if residency is not ways[-1] and not weights_fit(configs, picture, residency, places, free):
             continue  # no program need be compiled to know it
         found = with_residency(configs, picture, residency, places, free)
         if found.fits_all:
@@ -145,7 +145,7 @@ def plan(configs: Configs, picture: Picture, *, places: Places | None = None, fr
 
 def can_fit(configs: Configs, picture: Picture, places: Places, free: Memory) -> bool:
     """Whether there is a way to paint a picture."""
-    if not any(_weights_fit(configs, picture, way, places, free) for way in RESIDENCIES):
+    if not any(weights_fit(configs, picture, way, places, free) for way in RESIDENCIES):
         return False
     try:
         return plan(configs, picture, places=places, free=free).fits_all
@@ -261,8 +261,8 @@ def _working(
     return working
 
 
-def _weights_fit(configs: Configs, picture: Picture, residency: Residency, places: Places, free: Memory) -> bool:
-    """Whether the steps' weights alone do, which is known at once."""
+def weights_fit(configs: Configs, picture: Picture, residency: Residency, places: Places, free: Memory) -> bool:
+    """Whether the steps' weights alone fit, which is known at once."""
     there = [name for name in configs if residency.encoders_stay or name not in ENCODERS]
     kept = (picture.dtype, picture.weights, residency, places)
     return free.device is None or sum(_bytes(configs[name], *kept)[0] for name in there) <= free.device

@@ -20,8 +20,8 @@ NUM_STEPS = 3  # a first one, a last one, and one between
 def compiling(loader: FluxModelLoader, picture: Picture, request: GenerationRequest) -> Iterator[str]:
     """Compile what a picture runs, in its order; yields the name of each program before.
 
-    Where the memory is tight, weights lie elsewhere and the programs are others: then those of one way after another,
-    until one fits.
+    Where the memory is tight, weights lie elsewhere and the programs are others: then those of one way after another
+    whose weights fit, until all does.
 
     Raises:
         RequestError: a size lies between tokens.
@@ -30,6 +30,8 @@ def compiling(loader: FluxModelLoader, picture: Picture, request: GenerationRequ
     is_roomy = planning.is_roomy(loader.configs, picture, loader.places, free)
     for residency in planning.RESIDENCIES:
         if residency.uses_host and free.host == 0:
+            continue
+        if not planning.weights_fit(loader.configs, picture, residency, loader.places, free):
             continue
         for program in programs(loader.configs, picture, residency, loader.places):
             yield f"{program.component} {program.function.__name__}"
