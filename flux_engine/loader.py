@@ -297,15 +297,19 @@ class FluxModelLoader:
 
     def latent_rgb_factors(self) -> np.ndarray:
         """The linear map [C + 1, 3] from latents to colours for previews; see `flux_engine.preview`."""
-        if self._latent_rgb is None:
-            folder, channels = self._checkpoint.folder / "vae", self.vae_config.latent_channels
-            self._latent_rgb = load_factors(folder, channels)
-        if self._latent_rgb is None:
-            self._latent_rgb = fit_to_colour_fields(
+        factors = self.known_latent_rgb_factors()
+        if factors is None:
+            factors = self._latent_rgb = fit_to_colour_fields(
                 lambda images: on_host(
                     compiled.encode_images(*self.load("vae"), put((images + 1) / 2, self.places.whole))
                 )
             )
+        return factors
+
+    def known_latent_rgb_factors(self) -> np.ndarray | None:
+        """The same where the checkpoint has them, or they were fitted before; None where they need the autoencoder."""
+        if self._latent_rgb is None:
+            self._latent_rgb = load_factors(self._checkpoint.folder / "vae", self.vae_config.latent_channels)
         return self._latent_rgb
 
     # Memory

@@ -5,14 +5,17 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 import jax
+import numpy as np
 
-from flux_engine import planning
+from flux_engine import compiled, planning
 from flux_engine.generation import FluxConditionedNetwork, denoising_states
 from flux_engine.loader import FluxModelLoader
-from flux_engine.programs import Picture, programs
+from flux_engine.preview import fit_to_colour_fields
+from flux_engine.programs import Picture, abstract, programs
 from flux_engine.request import GenerationRequest
 from flux_engine.sampling.denoiser import classifier_free
 from flux_engine.sampling.latents import PATCH, token_grid, unpack
+from flux_engine.weights.placing import put
 
 NUM_STEPS = 3  # a first one, a last one, and one between
 
@@ -38,8 +41,24 @@ def compiling(loader: FluxModelLoader, picture: Picture, request: GenerationRequ
             program.compile()
         if is_roomy or planning.with_residency(loader.configs, picture, residency, loader.places, free).fits_all:
             break
+    if loader.known_latent_rgb_factors() is None:
+        yield "vae encode_images"
+        _fit_colours(loader, picture)
     yield "sampler"
     _sample(loader, request)
+
+
+def _fit_colours(loader: FluxModelLoader, picture: Picture) -> None:
+    """Compile what previews need where the checkpoint has no colours for them, with zeros in place of latents."""
+    config, places = loader.vae_config, loader.places
+
+    def encode(images: jax.Array) -> np.ndarray:
+        network = abstract(config, picture, planning.RESIDENCIES[0], places)
+        compiled.encode_images.lower(*network, put((images + 1) / 2, places.whole)).compile()
+        N, H, W, _ = images.shape
+        return np.zeros((N, H // config.downsampling, W // config.downsampling, config.latent_channels))
+
+    fit_to_colour_fields(encode)
 
 
 def _sample(loader: FluxModelLoader, request: GenerationRequest) -> None:

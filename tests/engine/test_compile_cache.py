@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 COUNT = """
-import collections, jax
+import collections, jax, os
 from flux_engine.engine import Engine
 from flux_engine.request import GenerationRequest
 
@@ -59,6 +59,7 @@ assert not list(engine.warm(replace(plain, loras=(LoraUse(file="nowhere"),))))
 for request in plain, other:
     names = list(engine.warm(request))
     assert len(names) == len(set(names)) and {"transformer velocity", "vae decode_latents"} < set(names), names
+    assert "vae encode_images" not in names  # the demo has colours for previews
     assert all(array.ndim == 0 for array in jax.live_arrays()) or request is other
     assert counted["cache_misses"] > 6 or request is other
     counted.clear()
@@ -71,6 +72,22 @@ QUICKLY = {"JAX_DISABLE_MOST_OPTIMIZATIONS": "true"}
 
 def test_what_is_warmed_up_without_a_weight_compiles_nothing_more(tmp_path: Path) -> None:
     start(tmp_path, WARM, **QUICKLY)
+
+
+WITHOUT_COLOURS = """
+request = GenerationRequest(
+    prompt="-", width=32, height=48, num_steps=2, dtype="float32", checkpoint_dir=os.environ["CHECKPOINT"]
+)
+assert "vae encode_images" in list(engine.warm(request))
+counted.clear()
+list(engine.generate(request))
+assert not counted["cache_hits"] and not counted["cache_misses"], counted
+assert "vae encode_images" not in list(engine.warm(request))
+"""
+
+
+def test_colours_of_previews_that_a_checkpoint_lacks_are_warmed_up_too(tmp_path: Path, checkpoint: Path) -> None:
+    start(tmp_path, WITHOUT_COLOURS, CHECKPOINT=str(checkpoint), **QUICKLY)
 
 
 BY_BLOCKS = """
