@@ -68,7 +68,7 @@ def weight_sharding(
     axes = _axes(component, path[int(stacked) :], len(shape) - stacked)
     spec = (*([None] if stacked else []), *axes)
     divides = [size % mesh.shape["tensor"] == 0 for size in shape]
-    return NamedSharding(mesh, P(*(axis if even else None for axis, even in zip(spec, divides, strict=True))))
+    return _along(mesh, *(axis if even else None for axis, even in zip(spec, divides, strict=True)))
 
 
 def _axes(component: Component, path: LeafPath, ndim: int) -> tuple[str | None, ...]:
@@ -96,7 +96,15 @@ def latents_sharding(mesh: Mesh | AbstractMesh, batch_size: int, rows: int) -> N
                 f"{count} {what} cannot be split {mesh.shape[axis]} ways; expected a multiple of {mesh.shape[axis]}.",
                 hint=f"Change the {'batch' if axis == 'data' else 'height'}, or the mesh's {axis}.",
             )
-    return NamedSharding(mesh, P("data", "sequence"))
+    return _along(mesh, "data", "sequence")
+
+
+def _along(mesh: Mesh | AbstractMesh, *axes: str | None) -> NamedSharding:
+    """Split so; axes of one device go without a name.
+
+    So they do in what a program gives, and another that was compiled for arrays with the name is not found for it.
+    """
+    return NamedSharding(mesh, P(*(axis if axis and mesh.shape[axis] > 1 else None for axis in axes)))
 
 
 def replicated(mesh: Mesh) -> NamedSharding:
@@ -166,7 +174,7 @@ class Places:
     def pictures(self, batch_size: int) -> Sharding:
         """Where pictures [B, ...] go that are decoded together: each to a device, if that comes out even."""
         if isinstance(self.on, Mesh) and batch_size % self.on.shape["data"] == 0:
-            return NamedSharding(self.on, P("data"))
+            return _along(self.on, "data")
         return self.whole
 
     @property

@@ -173,3 +173,12 @@ def test_pictures_and_rows_are_dealt_out_evenly_or_not_at_all() -> None:
         latents_sharding(mesh, 3, 8)
     with pytest.raises(RequestError, match="6 rows of tokens cannot be split 4 ways; expected a multiple of 4"):
         latents_sharding(mesh, 2, 6)
+
+
+def test_axes_of_one_device_go_without_a_name() -> None:
+    path, shape = ("double_blocks", "attn", "img_qkv", "kernel"), (19, 3072, 9216)
+    assert tuple(weight_sharding(mesh_of(data=2), "transformer", path, shape).spec) == (None, None, None)
+    assert tuple(latents_sharding(mesh_of(data=2), 4, 8).spec) == ("data", None)
+    assert tuple(latents_sharding(mesh_of(sequence=4), 3, 8).spec) == (None, "sequence")
+    pictures: Any = Places.of(MeshSizes()).pictures(3)
+    assert tuple(pictures.spec) == (None,)
