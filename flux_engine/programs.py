@@ -114,13 +114,14 @@ def programs(configs: Configs, picture: Picture, residency: Residency, places: P
     angles = _shape(picture.text_tokens + rows * columns, transformer.head_dim // 2)
     rope = (_lies(angles, places.whole),) * 2
     B, at_once = picture.batch_size, places.pictures_at_once
-    latents = _lies(_shape(B, rows, columns, transformer.in_channels), places.latents(B, rows))
+    along = places.latents(B, rows)
+    latents = _lies(_shape(B, rows, columns, transformer.in_channels), along)
     velocity: Any = compiled.velocity
     given: tuple[Any, ...] = (latents, by, _shape(dtype=jnp.int32), text, rope)
     if picture.step_cache:
-        tokens = (picture.batch_size, rows * columns, transformer.hidden_dim)
+        tokens = (B, rows * columns, transformer.hidden_dim)
         nothing = jax.eval_shape(partial(empty_cache, tokens, dtype))
-        cache = jax.tree.map(lambda part: _lies(part, places.whole), nothing)
+        cache = jax.tree.map(lambda part: _lies(part, along if part.shape == tokens else places.whole), nothing)
         velocity, given = compiled.cached_velocity, (*given, cache, _shape())
     decoded = _shape(at_once, PATCH * rows, PATCH * columns, vae.latent_channels)
     decoded = _lies(decoded, places.pictures(at_once))

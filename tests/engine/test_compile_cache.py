@@ -109,6 +109,36 @@ def test_programs_of_single_blocks_are_warmed_up_too(tmp_path: Path) -> None:
     start(tmp_path, BY_BLOCKS, **QUICKLY)
 
 
+ON_MESHES = """
+from dataclasses import replace
+from pathlib import Path
+from flux_engine.where import parse_mesh
+folder = Path(jax.config.jax_compilation_cache_dir)
+here = os.environ["CHECKPOINT"]
+plain = GenerationRequest(
+    prompt="-", width=32, height=64, num_steps=2, batch_size=2, dtype="float32", checkpoint_dir=here
+)
+reading = {"jit__lambda", "jit_put_block"}  # into stacks of weights
+emptying = {"jit_broadcast_in_dim", "jit__multi_slice"}  # a step cache
+anew = {}
+for mesh, step_cache in ("data=2", 0), ("tensor=2", 0), ("sequence=2", 0), ("sequence=2", 0.1):
+    engine = Engine(mesh=parse_mesh(mesh))
+    request = replace(plain, step_cache=step_cache)
+    list(engine.warm(request))
+    jax.clear_caches()  # as in another process, which has the keys of what was compiled and nothing else
+    before = set(folder.glob("*-cache"))
+    list(engine.generate(request))
+    names = {file.name.partition("-")[0] for file in set(folder.glob("*-cache")) - before}
+    anew[mesh, step_cache] = names - reading - (emptying if step_cache else set())
+assert not any(anew.values()), anew
+"""
+
+
+def test_what_several_devices_run_is_warmed_up_as_they_run_it(tmp_path: Path, checkpoint: Path) -> None:
+    devices = {"XLA_FLAGS": "--xla_force_host_platform_device_count=2"}
+    start(tmp_path, ON_MESHES, CHECKPOINT=str(checkpoint), **devices, **QUICKLY)
+
+
 def test_nothing_is_warmed_up_where_nothing_would_be_kept(tmp_path: Path) -> None:
     work = 'assert not list(engine.warm(GenerationRequest(prompt="-")))'
     start(tmp_path, work, JAX_ENABLE_COMPILATION_CACHE="false", **QUICKLY)
