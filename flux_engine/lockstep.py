@@ -12,6 +12,7 @@ import atexit
 import contextlib
 import queue
 import threading
+import time
 from collections.abc import Generator, Iterator, Mapping
 from dataclasses import dataclass, replace
 from functools import partial
@@ -151,9 +152,11 @@ class Leader:
         """What a fault of this process's own step means: often another one's end is behind it."""
         if is_stopped or isinstance(error, FluxError):
             return error
-        lost = self._hear(LAST_WORDS_S)
-        if lost is not None and lost[1].fault is not None:
-            return self._over(lost[0], lost[1].fault)
+        end_s = time.monotonic() + LAST_WORDS_S
+        while (heard := self._hear(max(end_s - time.monotonic(), 0))) is not None:
+            index, answer = heard
+            if answer.fault is not None:  # others may have taken this very step
+                return self._over(index, answer.fault)
         self._over(0, Fault(type(error).__name__))
         return error
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import threading
+import time
 from collections.abc import Callable, Iterator
 from multiprocessing import Pipe
 from multiprocessing.connection import Connection
@@ -143,12 +144,17 @@ def test_a_process_that_dies_ends_the_picture() -> None:
 
 
 def test_a_fault_here_that_another_process_caused_is_laid_to_that() -> None:
-    here, there = Pipe()
-    leader = Leader(FakeEngine(ValueError("Connection closed by peer")), {1: here})  # type: ignore[arg-type]
+    (here, there), (well, also) = Pipe(), Pipe()
+    engine: Any = FakeEngine(ValueError("Connection closed by peer"))
+    leader = Leader(engine, {1: here, 2: well})
+    third = Follower(also, lambda number: None)
 
     def dies() -> None:
         while there.recv() != Next(2):
             pass
+        while Next(2) not in third.told:  # which has taken the step, and says so
+            time.sleep(0.01)
+        time.sleep(0.3)
         there.close()
 
     threading.Thread(target=dies, daemon=True).start()
