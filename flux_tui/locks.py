@@ -12,6 +12,8 @@ from pathlib import Path
 def locked(folder: Path) -> Iterator[None]:
     """Hold a folder, made if it is missing, for a moment: no other program that does so changes a file in it meanwhile.
 
+    Nor does another thread; who holds it already would wait for itself.
+
     Raises:
         OSError: it cannot be made or opened.
     """

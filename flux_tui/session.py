@@ -140,7 +140,9 @@ class Session:
         with locked(paths.state_dir()):
             state = self.state
             if not self.keeps_queue:
-                others, _ = load_state(paths.state_file())
+                others, note = load_state(paths.state_file())
+                if note:  # the queue in it may not be all of the first app's
+                    raise OSError(note)
                 state = replace(state, queue=others.queue, paused=others.paused)
             save_state(paths.state_file(), state)
 
