@@ -194,7 +194,8 @@ def _reach(x: jax.Array, kind: str) -> jax.Array:
     """What no magnitude of x along its last axis is above, float32 [..., 1].
 
     Of fp8 that is x's norm, from which more follows (`at_most`). It may be far above them: numbers of fp8 are as exact
-    down to a 28,000th of the largest. Norms below 2^-60 are taken for that, since float32 has no squares of them.
+    down to a 28,000th of the largest. Norms below 2^-60 are taken for that, since float32 has no squares of them; those
+    above 2^64 become infinite, and the token's outputs NaN.
     """
     if kind == "int8":
         return jnp.abs(x).max(axis=-1, keepdims=True).astype(jnp.float32)
