@@ -26,7 +26,7 @@ def test_of_a_way_whose_weights_do_not_fit_nothing_is_compiled(
 
     monkeypatch.setattr(planning, "weights_fit", lambda configs, picture, way, *others: way in (tight, least))
     monkeypatch.setattr(planning, "with_residency", with_residency)
-    monkeypatch.setattr(planning, "free_memory", lambda places, held: Memory(device=1, host=1))
+    monkeypatch.setattr(planning, "free_memory", lambda places, held, waiting: Memory(device=1, host=1))
     monkeypatch.setattr(Program, "compile", lambda program: [])
     picture = Picture(dtype=tiny_loader.dtype, width=32, height=32)
     planning.plan(tiny_loader.configs, picture, places=tiny_loader.places, free=Memory(device=1, host=1))
