@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     from flux_tui.screens.main import MainScreen
 
 PANE_LETTERS: dict[str, Pane] = {"p": "prompt", "s": "settings", "v": "picture", "q": "queue", "h": "history"}
-FIELD_LETTERS = "bcdefgijklmnortuwxyz"  # without those of the panes
+FIELD_LETTERS = "bcdefgijklmnortuwxyza"  # without those of the panes
 
 
 class Finder:
@@ -137,7 +137,7 @@ class Finder:
             (key, pane if (pane := screen.pane(name)).display else screen.tabs.tabs[name])
             for key, name in PANE_LETTERS.items()
         ]
-        fields = zip(FIELD_LETTERS, screen.form.controls, strict=False)
+        fields = zip(FIELD_LETTERS, screen.form.controls, strict=True)
         shown = [(key, widget) for key, widget in [*panes, *fields] if widget.is_on_screen]
         screen.app.push_screen(JumpScreen(shown), self._jumped)
 

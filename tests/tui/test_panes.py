@@ -7,6 +7,7 @@ from textual.widgets import Static
 
 from flux_tui.gallery import Gallery
 from flux_tui.layout import PANES, Pane
+from flux_tui.screens.finder import FIELD_LETTERS, PANE_LETTERS
 from flux_tui.screens.help import HelpScreen
 from flux_tui.screens.jump import JumpScreen
 from flux_tui.settings import FORM_FIELDS
@@ -88,6 +89,7 @@ async def test_jump_goes_to_any_pane_or_field_by_its_letter(gallery: Gallery) ->
         await driver.press("ctrl+o", "f")  # the letters of the fields leave out those of the panes
         fields = [field.name for field in FORM_FIELDS]
         await driver.until(lambda: driver.screen.form.rows[fields[4]].control.has_focus)
+        assert len(FIELD_LETTERS) == len(driver.screen.form.controls) and not set(FIELD_LETTERS) & set(PANE_LETTERS)
 
 
 async def test_the_focus_stays_where_the_keys_go_when_the_size_changes(gallery: Gallery) -> None:
