@@ -127,5 +127,6 @@ def outcome(doing: str, waiting: int, keeps_waiting: bool) -> str:
         lines += ["Finish first: quit when this picture is saved.", "Quit now: this picture is given up."]
     if waiting:
         which = "The one that waits is" if waiting == 1 else "Those that wait are"
-        lines.append(f"{which} {'kept for the next start' if keeps_waiting else 'given up either way'}.")
+        given_up = "given up either way" if doing else "given up"
+        lines.append(f"{which} {'kept for the next start' if keeps_waiting else given_up}.")
     return "\n".join(lines)

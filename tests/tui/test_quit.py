@@ -67,6 +67,7 @@ def screen_text(app: Host) -> str:
             "Finish first: quit when this picture is saved.\n"
             "Quit now: this picture is given up.",
         ),
+        ("", 2, False, "2 pictures wait to be painted.\nThose that wait are given up."),
         ("", 1, True, "One picture waits to be painted.\nThe one that waits is kept for the next start."),
         ("", 3, True, "3 pictures wait to be painted.\nThose that wait are kept for the next start."),
     ],
