@@ -63,7 +63,9 @@ class Album:
     def show_soon(self, picture: SavedPicture) -> None:
         """Show a picture that the cursor came to, once it rests there."""
         self._stop_waiting()
-        if not self._is_hidden:
+        if self._is_hidden:
+            self._walked_to = None
+        else:
             self._quiet = self._screen.set_timer(QUIET_S, partial(self.load, picture))
 
     def open(self, picture: SavedPicture) -> None:
@@ -109,7 +111,10 @@ class Album:
 
     def _show(self, image: RGBImage | None, picture: SavedPicture) -> None:
         easel, stage = self._screen.easel, self._screen.stage
-        if picture is not self._wanted or self._is_hidden:
+        if picture is not self._wanted:
+            return
+        if self._is_hidden:
+            self._walked_to = None
             return
         if picture.path == self._screen.history.path:  # the cursor may be further on already
             self._walked_to = None if image else picture.path  # one that cannot be read is passed over by the next key
@@ -148,8 +153,13 @@ class Album:
 
     def discard_shown(self) -> None:
         """Throw the picture on show away."""
-        if picture := self._shown():
-            self.discard(picture.path)
+        shown = self._screen.easel.shown
+        path = self._walked_to or (shown.path if shown else None)
+        if path is None or not self._screen.history.holds(path):
+            self._say_nothing_is_shown()
+            return
+        self._screen.history.discard(path)
+        self._walked_to = self._screen.history.path  # what the next key means, though it is yet to be read
 
     def copy_shown(self, what: str) -> None:
         """Copy the path or the prompt of the picture on show."""
@@ -158,10 +168,16 @@ class Album:
             self._screen.app.copy_to_clipboard(text, what.capitalize())  # type: ignore[call-arg]
 
     def _shown(self) -> SavedPicture | None:
-        picture = self._screen.easel.shown
+        """The picture on show, or the one that is about to be."""
+        history = self._screen.history
+        coming = history.picture if history.path == self._walked_to else None
+        picture = coming if self._walked_to else self._screen.easel.shown
         if picture is None:
-            self._screen.status.say("There is no saved picture on show.")
+            self._say_nothing_is_shown()
         return picture
+
+    def _say_nothing_is_shown(self) -> None:
+        self._screen.status.say("There is no saved picture on show.")
 
     # What is put back, and what is kept
 
@@ -189,10 +205,9 @@ class Album:
         self._in_turn(self._keep_star, picture.path, starred)
 
     def discard(self, path: Path) -> None:
-        """Throw a picture away, and show the one that comes into its place."""
+        """Throw a picture away that the history does not show any more."""
         self._stop_waiting()
-        self._wanted = self._walked_to = None
-        self._screen.history.forget(path)
+        self._wanted = None
         if not self._screen.history.count and not self._screen.newsroom.is_painting:
             self._screen.newsroom.welcome()
         self._in_turn(self._discard, path)

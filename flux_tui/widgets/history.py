@@ -82,7 +82,7 @@ class History(PictureGrid):
 
     @dataclass
     class Discarded(Message):
-        """A picture is to be thrown away, whatever its file says."""
+        """A picture, which is not shown any more, is to be thrown away, whatever its file says."""
 
         path: Path
 
@@ -235,7 +235,7 @@ class History(PictureGrid):
     def action_discard(self) -> None:
         """Throw the picture away."""
         if self.path is not None and self._shelf.record(self.path) != GONE:
-            self.post_message(self.Discarded(self.path))
+            self.discard(self.path)
         else:
             self._tell(self.Shown)
 
@@ -246,6 +246,15 @@ class History(PictureGrid):
     def action_look(self) -> None:
         """Show rows, then cards, then tiles, and rows again."""
         self.look = NEXT_LOOK[self.look_now]
+
+    def holds(self, path: Path) -> bool:
+        """Whether a picture is here, shown or not."""
+        return self._all.place(path) is not None
+
+    def discard(self, path: Path) -> None:
+        """Throw a picture away, wherever the cursor is; at once, so that the next key means another."""
+        self.post_message(self.Discarded(path))
+        self.forget(path)
 
     def star(self, picture: SavedPicture) -> None:
         """Star a picture, or take its star away, wherever the cursor is."""

@@ -51,13 +51,21 @@ async def test_an_empty_history_says_what_comes_here_and_no_key_breaks_it(galler
         ("S", "seed"),
         ("r", "remix"),
         ("d", "size"),
-        ("delete", "discarded"),
     ],
 )
 async def test_each_key_asks_for_its_part_of_the_picture_under_the_cursor(filled: Gallery, key: str, news: str) -> None:
     async with running(filled) as driver:
         await driver.press(key, "down", key)
         await driver.until(lambda: driver.app.news == [(news, 30), ("shown", 29), (news, 29)])
+
+
+async def test_a_key_that_throws_away_means_the_next_picture_at_once(filled: Gallery) -> None:
+    async with running(filled) as driver:
+        driver.app.history.action_discard()
+        driver.app.history.action_discard()
+        await driver.until(
+            lambda: driver.app.news == [("discarded", 30), ("shown", 29), ("discarded", 29), ("shown", 28)]
+        )
 
 
 @pytest.mark.parametrize(

@@ -107,6 +107,6 @@ async def test_of_foreign_and_broken_files_every_key_is_told_why_not_but_the_one
     (path.parent / "130000-1-2.png").write_bytes(b"no picture")
     (path.parent / "140000-1-3.png").mkdir()
     async with running(gallery) as driver:
-        await driver.press("enter", "a", "full_stop", "delete", "down", "S")
+        await driver.press("enter", "a", "full_stop", "delete", "S")
         unreadable, foreign = ("cannot be read", "140000-1-3.png"), ("no prompt", "130000-1-2.png")
         await driver.until(lambda: driver.app.news == [*[unreadable] * 3, ("discarded", 3), foreign, foreign])

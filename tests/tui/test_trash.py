@@ -76,6 +76,36 @@ async def test_delete_shows_the_next_picture_and_u_brings_the_others_back(
         await driver.until(lambda: driver.status == NOTHING_LEFT and driver.screen.history.count == 3)
 
 
+@pytest.mark.parametrize("pane", ["history", "picture"])
+async def test_keys_in_a_burst_throw_away_one_picture_after_another(
+    gallery: Gallery, old: list[Path], pane: str
+) -> None:
+    async with running(gallery) as driver:
+        await driver.press("escape", "5", "home")
+        await driver.until(lambda: shows(driver, 2))
+        if pane == "picture":
+            await driver.press("enter")
+        screen = driver.screen
+        discard = screen.history.action_discard if pane == "history" else screen.album.discard_shown
+        discard()  # before anything that follows is done
+        discard()
+        await driver.until(lambda: shows(driver, 0) and not old[0].exists() and not old[1].exists())
+        assert old[2].exists() and screen.history.count == 1 and not driver.notes
+
+
+async def test_a_key_right_after_an_arrow_is_for_the_picture_that_it_leads_to(
+    gallery: Gallery, old: list[Path]
+) -> None:
+    async with running(gallery) as driver:
+        await driver.press("escape", "5", "home", "enter")
+        await driver.until(lambda: shows(driver, 2))
+        driver.screen.album.walk(1)
+        driver.screen.album.star_shown()
+        driver.screen.album.discard_shown()
+        await driver.until(lambda: shows(driver, 0) and not old[1].exists())
+        assert old[0].exists() and gallery.starred == {old[1]}
+
+
 async def test_without_the_last_picture_the_stage_welcomes_again(gallery: Gallery) -> None:
     path = keep(gallery)
     async with running(gallery) as driver:
