@@ -37,7 +37,13 @@ class SettingsPast:
         self._now, self._doing = texts, doing
 
     def follow(self, texts: Texts) -> None:
-        """Take what the program itself has changed into the step of now."""
+        """Take what the program itself has changed into the step of now, and into all others where that stood, too."""
+        gone = {name: text for name, text in self._now.items() if texts.get(name) != text}
+        for steps in (self._before, self._after):
+            steps[:] = [
+                {name: texts.get(name, text) if gone.get(name) == text else text for name, text in step.items()}
+                for step in steps
+            ]
         self._now, self._doing = texts, ""
 
     def back(self) -> Texts | None:

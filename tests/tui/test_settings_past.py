@@ -45,6 +45,20 @@ def test_what_the_program_changes_is_no_step() -> None:
     assert (past.back(), past.forth()) == (texts(1), texts(3))
 
 
+def test_what_the_program_changes_is_changed_in_other_steps_where_it_stood_too() -> None:
+    past = SettingsPast({"seed": "7", "count": "1"})
+    past.note({"seed": "100", "count": "1"})
+    past.note({"seed": "100", "count": "3"})
+    past.note({"seed": "100", "count": "4"})
+    past.back()
+    past.follow({"seed": "103", "count": "3"})
+    assert past.back() == {"seed": "103", "count": "1"}
+    assert past.back() == {"seed": "7", "count": "1"}
+    past.forth()
+    past.forth()
+    assert past.forth() == {"seed": "103", "count": "4"}
+
+
 def test_the_oldest_of_very_many_steps_are_forgotten() -> None:
     past = SettingsPast(texts(0))
     for steps in range(1, 2 * MAX_STEPS):
