@@ -52,6 +52,7 @@ class Album:
         self._discarded: list[Path] = []  # what `_restore` brings back, the last one first
         self._changing: threading.Thread | None = None
         self._walked_to: Path | None = None  # until that picture is on show
+        self._refusal = ""  # what the status line says, as long as the cursor stays
 
     @property
     def _is_hidden(self) -> bool:
@@ -63,6 +64,8 @@ class Album:
     def show_soon(self, picture: SavedPicture) -> None:
         """Show a picture that the cursor came to, once it rests there."""
         self._stop_waiting()
+        if self._refusal and self._screen.status.content.plain == self._refusal:
+            self._screen.status.say("")
         if self._is_hidden:
             self._walked_to = None
         else:
@@ -135,7 +138,8 @@ class Album:
         self._stop_waiting()
         self._wanted = None
         hint = "" if fault == GONE else f"{self._screen.key('discard')} moves it to the trash."
-        self._screen.status.say(f"{_name(path)}: {fault}. {hint}")
+        self._refusal = f"{_name(path)}: {fault}. {hint}".rstrip()
+        self._screen.status.say(self._refusal)
         if not self._screen.newsroom.is_painting:
             self._screen.easel.words(partial(self._screen.stage.say_fault, "Not shown", f"{path}: {fault}.", hint))
 

@@ -195,7 +195,7 @@ async def test_a_file_without_a_prompt_is_said_to_have_none_and_can_be_thrown_aw
         said = f"{name_of(foreign)}: no prompt. Delete moves it to the trash."
         await driver.until(lambda: driver.status == said and "no prompt" in driver.screen.stage.text)
         await driver.press("down")
-        await driver.until(lambda: shows(driver, 2))
+        await driver.until(lambda: shows(driver, 2) and driver.status == "")
         await driver.press("up", "a")
         assert driver.screen.prompt.text == ""
         await driver.press("delete")
