@@ -15,6 +15,7 @@ from typing import Any
 
 from flux_engine.errors import CheckpointCorrupt, CheckpointNotFound
 from flux_engine.request import is_number
+from flux_engine.weights.opening import opened
 
 MAX_HEADER_BYTES = 32 * 2**20  # the largest of a FLUX.1 LoRA has a tenth: 3,000 tensors, and the tags of its pictures
 MAX_TRIGGER_WORDS = 12
@@ -33,12 +34,12 @@ def read_metadata(file: Path) -> dict[str, str]:
         CheckpointCorrupt: it is no safetensors file.
     """
     try:
-        with open(file, "rb") as opened:
-            start = opened.read(8)
+        with opened(file) as its:
+            start = its.read(8)
             size = struct.unpack("<Q", start)[0] if len(start) == 8 else 0
             if size > MAX_HEADER_BYTES:
                 raise ValueError(f"its header would have {size} bytes")
-            header = json.loads(opened.read(size))
+            header = json.loads(its.read(size))
         if not isinstance(header, dict):
             raise ValueError("its header is no object")
     except OSError as error:

@@ -16,6 +16,7 @@ from flux_engine.weights.checkpoint import stored_shapes
 from flux_engine.weights.deltas import KernelDelta, VectorDelta
 from flux_engine.weights.lora_files import Lora, open_lora
 from flux_engine.weights.names import LeafPath
+from flux_engine.weights.opening import opened
 
 Stamp = tuple[str, int, int]
 """A file as it is now: its path, its size in bytes and when it was changed, in nanoseconds."""
@@ -102,8 +103,8 @@ def _stamp(use: LoraUse) -> Stamp:
 
 def _sha256(use: LoraUse) -> str:
     try:
-        with open(_path(use), "rb") as opened:
-            return hashlib.file_digest(opened, "sha256").hexdigest()
+        with opened(_path(use)) as its:
+            return hashlib.file_digest(its, "sha256").hexdigest()
     except OSError as error:
         raise _unreadable(use, error) from error
 

@@ -20,6 +20,7 @@ from typing import Any, get_args
 from flux_engine.configs import Component, NetworkConfig, TransformerConfig
 from flux_engine.errors import CheckpointCorrupt, CheckpointError, CheckpointNotFound
 from flux_engine.weights.foreign import ForeignWeights, networks_in
+from flux_engine.weights.opening import opened
 from flux_engine.weights.orbax_files import LAYOUT_HINT, OrbaxWeights, read_config
 from flux_engine.weights.stored import Weights
 from flux_engine.weights.strangers import no_network, refuse_pickle, refuse_pipeline, refuse_stranger, stranger_in
@@ -195,7 +196,7 @@ class _Loose:
 
     def _open_all(self) -> None:
         assert self._found is not None
-        for file in sorted(file for file in self._folder.iterdir() if file.suffix in FILE_ENDINGS):
+        for file in sorted(it for it in self._folder.iterdir() if it.suffix in FILE_ENDINGS and it.is_file()):
             try:
                 size, tensors = file.stat().st_size, read_tensors(file)
                 stranger = stranger_in(tensors)
@@ -229,7 +230,8 @@ def _sizes(file: Path, component: Component) -> dict[str, Any]:
 
 def _object(file: Path) -> dict[str, Any]:
     try:
-        raw = json.loads(file.read_text(encoding="utf-8"))
+        with opened(file) as its:
+            raw = json.loads(its.read().decode())
     except (ValueError, RecursionError) as error:
         raise CheckpointCorrupt(f"{file} is not JSON ({error}).", hint=DAMAGED_HINT) from error
     if not isinstance(raw, dict):

@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from flux_engine.errors import CheckpointError, UnsupportedVariant
+from flux_engine.weights.opening import opened
 
 TAKE_FLUX = "Take FLUX.1-dev, FLUX.1-schnell or FLUX.1-Krea-dev."
 TAKE_OTHER_TYPE = "Take the bf16, fp8 or GGUF file of this model."
@@ -101,8 +102,8 @@ def no_network(names: Iterable[str], file: Path) -> CheckpointError:
 
 def _architecture(file: Path) -> str | None:
     """What a GGUF file that has been read says of itself; None for what is none, or does not say it."""
-    with open(file, "rb") as opened:
-        if opened.read(4) != b"GGUF":
+    with opened(file) as its:
+        if its.read(4) != b"GGUF":
             return None
     import gguf
 
@@ -117,8 +118,8 @@ def refuse_pickle(file: Path) -> None:
         CheckpointError: it is one.
     """
     try:
-        with open(file, "rb") as opened:
-            magic = opened.read(2)
+        with opened(file) as its:
+            magic = its.read(2)
     except OSError:
         return  # whoever reads it says so
     # A zip archive; a pickle of protocol 2 to 5, which torch wrote before.

@@ -19,6 +19,7 @@ import numpy as np
 
 from flux_engine.errors import CheckpointCorrupt, CheckpointNotFound
 from flux_engine.weights.casting import BFLOAT16, FLOAT32, bits, cast, empty
+from flux_engine.weights.opening import opened
 
 DAMAGED_HINT = "Copy or download it again."
 
@@ -88,8 +89,8 @@ def read_tensors(file: Path) -> dict[str, Tensor]:
         CheckpointCorrupt: it is neither, or its header contradicts itself or the file's size.
     """
     try:
-        with open(file, "rb") as opened:
-            magic = opened.read(4)
+        with opened(file) as its:
+            magic = its.read(4)
     except OSError as error:
         reason = error.strerror or str(error)
         raise CheckpointNotFound(
@@ -124,9 +125,9 @@ def _safetensors(file: Path) -> dict[str, Tensor]:
 
 def _header(file: Path) -> tuple[Mapping[str, dict[str, Any]], int]:
     """The header of a file that has been checked, and where the data begin."""
-    with open(file, "rb") as opened:
-        (size,) = struct.unpack("<Q", opened.read(8))
-        return json.loads(opened.read(size)), 8 + size
+    with opened(file) as its:
+        (size,) = struct.unpack("<Q", its.read(8))
+        return json.loads(its.read(size)), 8 + size
 
 
 def _plain(file: Path, dtype: np.dtype, shape: tuple[int, ...], offset: int) -> Tensor:
