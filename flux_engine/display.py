@@ -183,9 +183,10 @@ def to_nowhere(stream: TextIO) -> None:
 
 
 def say(text: str) -> None:
-    """A line on stderr; that nobody takes it is no reason to lose a picture."""
+    """A line on stderr, without what a terminal obeys; that nobody takes it is no reason to lose a picture."""
+    harmless = "".join(sign if sign.isprintable() or sign == "\n" else ascii(sign)[1:-1] for sign in text)
     try:
-        print(text, file=sys.stderr, flush=True)
+        print(harmless, file=sys.stderr, flush=True)
     except OSError:
         to_nowhere(sys.stderr)
 

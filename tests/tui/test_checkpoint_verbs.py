@@ -115,3 +115,13 @@ def test_a_module_that_differs_is_a_failure(
     assert (decode["difference"], decode["relative"], decode["agrees"]) == (None, None, False)
     rows.pop()
     assert main(["verify", str(DEMO_CHECKPOINT)]) == 0
+
+
+def test_what_a_file_says_of_itself_brings_no_controls_to_a_terminal(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    file = write_single_files(tmp_path)
+    save_file(bfl_tensors(TRANSFORMER) | {"\x1b]0;title\x07\x1b[31mX\u202e": np.zeros(3, np.float32)}, file)
+    assert main(["verify", str(file), "--no-compare"]) == 1
+    err = capsys.readouterr().err
+    assert r"1 unused: \x1b]0;title\x07\x1b[31mX\u202e" in err and all(line.isprintable() for line in err.splitlines())
