@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import json
 import math
+import os
 import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -38,7 +39,7 @@ def import_to(source: Path, destination: Path, dtype: str) -> int:
 
         with _progress_on_stderr() as (watch, _):
             import_checkpoint(source, destination, dtype=None if dtype == "stored" else dtype, watch=watch)
-        Stdout().write(str(destination).encode())
+        Stdout().write(os.fsencode(destination))
         return DONE
 
     return status_of(work)
@@ -50,7 +51,7 @@ def pull(repo: str) -> int:
     def work() -> int:
         from flux_engine.weights.hub import download
 
-        Stdout().write(download(repo).encode())
+        Stdout().write(os.fsencode(download(repo)))
         return DONE
 
     return status_of(work)
@@ -67,7 +68,7 @@ def describe(checkpoint: Path) -> int:
         for component, part in found.parts.items():
             sizes = ", ".join(f"{name} {value}" for name, value in part.config.to_dict().items())
             lines.append(f"{component}: {sizes}")
-        Stdout().write(*map(str.encode, lines))
+        Stdout().write(*map(os.fsencode, lines))
         return DONE
 
     return status_of(work)
@@ -88,7 +89,7 @@ def verify(checkpoint: Path, *, as_json: bool, compare: bool = True) -> int:
             for found in verify_checkpoint(checkpoint, watch):
                 clear()
                 sound = sound and found.is_sound
-                stdout.write(*(line.encode() for line in (_json_lines if as_json else _text_lines)(found)))
+                stdout.write(*map(os.fsencode, (_json_lines if as_json else _text_lines)(found)))
         agrees = not (sound and compare) or _compare(checkpoint, stdout, as_json)
         return DONE if sound and agrees else FAILED
 

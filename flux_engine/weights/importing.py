@@ -22,6 +22,7 @@ from flux_engine.models.quantised import EIGHT_BITS
 from flux_engine.weights.casting import BFLOAT16, FLOAT32
 from flux_engine.weights.checkpoint import check_leaves, replacing
 from flux_engine.weights.names import LeafPath
+from flux_engine.weights.orbax_files import check_utf8
 from flux_engine.weights.orbax_writer import OrbaxWriter
 from flux_engine.weights.quantised import is_quantised, quantised, scale_path
 from flux_engine.weights.reading import Wanted, reading
@@ -56,6 +57,7 @@ def import_checkpoint(
         CheckpointError: `source` cannot be used (the errors of `open_checkpoint` and `load_network`), something is at
             `destination`, or the disk has no room.
     """
+    check_utf8(destination)
     if destination.exists():
         raise CheckpointError(f"{destination} exists already.", hint="Name another folder, or remove it first.")
     checkpoint = open_checkpoint(source)

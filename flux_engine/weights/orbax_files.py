@@ -24,7 +24,7 @@ from flux_engine.configs import (
     TransformerConfig,
     VAEConfig,
 )
-from flux_engine.errors import CheckpointCorrupt, CheckpointNotFound, ConfigError
+from flux_engine.errors import CheckpointCorrupt, CheckpointError, CheckpointNotFound, ConfigError
 from flux_engine.weights.casting import BFLOAT16, FLOAT32, bits, cast, empty
 from flux_engine.weights.names import LeafPath
 from flux_engine.weights.quantised import STORED_TYPES, scale_path
@@ -94,6 +94,7 @@ class OrbaxWeights:
     Raises:
         CheckpointNotFound: the folder, its state/ or its config.json does not exist.
         CheckpointCorrupt: one of them cannot be read.
+        CheckpointError: the path is not UTF-8.
         ConfigError: config.json describes no network, or kernels in a type that none here are stored in.
     """
 
@@ -103,6 +104,7 @@ class OrbaxWeights:
     def __init__(self, directory: Path, component: Component) -> None:
         import tensorstore as ts
 
+        check_utf8(directory)
         raw = _raw_config(directory, component)
         self.config: NetworkConfig = CONFIGS[component].from_dict(raw)
         self.folder, self.component = _existing(directory / "state", component).absolute(), component
@@ -182,6 +184,21 @@ def leaf_path(keys: Iterable[str | int]) -> LeafPath:
     """Flax ends some paths with `value`, depending on its version; names here never do."""
     path = tuple(str(key) for key in keys)
     return path[:-1] if path[-1] == "value" else path
+
+
+def check_utf8(folder: Path) -> None:
+    """Refuse what tensorstore cannot be told.
+
+    Raises:
+        CheckpointError: the folder's whole path is not UTF-8.
+    """
+    try:
+        str(folder.absolute()).encode()
+    except UnicodeEncodeError as error:
+        raise CheckpointError(
+            f"{folder.absolute()} is not UTF-8, as the path of a folder of this layout has to be.",
+            hint="Name another folder, or rename this one.",
+        ) from error
 
 
 def _existing(folder: Path, component: str) -> Path:

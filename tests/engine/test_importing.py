@@ -19,6 +19,7 @@ from flux_engine.errors import CheckpointError, WeightsMismatch
 from flux_engine.tokenizers import CLIPTokenizer
 from flux_engine.weights.importing import import_checkpoint
 from flux_engine.weights.orbax_writer import OrbaxWriter
+from flux_engine.weights.sources import open_checkpoint
 from tests.foreign_files import (
     CLIP,
     TRANSFORMER,
@@ -205,3 +206,12 @@ def test_a_faulty_source_is_told_before_anything_is_written(tmp_path: Path) -> N
     with pytest.raises(WeightsMismatch, match=r"1 missing: img_in\.bias"):
         import_checkpoint(source, tmp_path / "new")
     assert [place.name for place in tmp_path.iterdir()] == ["source"]
+
+
+def test_a_path_that_is_not_utf8_is_refused_before_anything_is_read(tmp_path: Path) -> None:
+    with pytest.raises(CheckpointError, match="new\udcff is not UTF-8"):
+        import_checkpoint(tmp_path / "none", tmp_path / "new\udcff")
+    write_tiny_checkpoint(tmp_path / "own", TRANSFORMER, VAE, CLIP)
+    (tmp_path / "own").rename(tmp_path / "own\udcff")
+    with pytest.raises(CheckpointError, match="own\udcff/vae is not UTF-8"):
+        open_checkpoint(tmp_path / "own\udcff").parts["vae"].open()

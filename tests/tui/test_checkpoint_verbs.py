@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import shutil
 import sys
 from pathlib import Path
@@ -10,6 +11,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from flux_engine.checkpoint_cli import describe
 from flux_engine.loader import DEMO_CHECKPOINT
 from flux_engine.weights.sides import Compared
 from flux_tui import paths
@@ -115,6 +117,17 @@ def test_a_module_that_differs_is_a_failure(
     assert (decode["difference"], decode["relative"], decode["agrees"]) == (None, None, False)
     rows.pop()
     assert main(["verify", str(DEMO_CHECKPOINT)]) == 0
+
+
+def test_a_path_that_is_not_utf8_is_said_as_the_bytes_that_it_is(
+    tmp_path: Path, capsysbinary: pytest.CaptureFixture[bytes]
+) -> None:
+    file = write_single_files(tmp_path / "files\udcff")
+    assert main(["verify", str(file), "--no-compare"]) == 1  # the reader of vocab.json takes no such path
+    captured = capsysbinary.readouterr()
+    assert captured.out.count(os.fsencode(file.parent)) == 4 and b"unexpected" not in captured.err
+    assert describe(file) == 0
+    assert os.fsencode(file) in capsysbinary.readouterr().out
 
 
 def test_what_a_file_says_of_itself_brings_no_controls_to_a_terminal(
