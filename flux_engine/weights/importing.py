@@ -5,9 +5,11 @@ The new folder appears complete or not at all.
 
 from __future__ import annotations
 
+import errno
 import hashlib
 import json
 import math
+import os
 import shutil
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
@@ -34,6 +36,13 @@ TOKENIZER_FILES = {
     "tokenizer_2": ("spiece.model", "tokenizer.json", "tokenizer_config.json"),
 }
 SPARE_BYTES = 100_000_000  # for what lies beside the arrays, and so that the disk is not full to the last byte
+WRITING_HINTS = {
+    errno.EEXIST: "A part of this path is a file: name another folder.",
+    errno.ENOTDIR: "A part of this path is a file: name another folder.",
+    errno.ENAMETOOLONG: "Choose a shorter name.",
+    errno.EACCES: "Name a folder that is yours to write in.",
+    errno.EROFS: "The disk is read-only: name a folder on another one.",
+}
 Watch = Callable[[str, float], None]
 
 
@@ -55,10 +64,10 @@ def import_checkpoint(
 
     Raises:
         CheckpointError: `source` cannot be used (the errors of `open_checkpoint` and `load_network`), something is at
-            `destination`, or the disk has no room.
+            `destination`, it cannot be written, or the disk has no room.
     """
     check_utf8(destination)
-    if destination.exists():
+    if os.path.lexists(destination):
         raise CheckpointError(f"{destination} exists already.", hint="Name another folder, or remove it first.")
     checkpoint = open_checkpoint(source)
     parts = {component: _Part.of(checkpoint.parts[component].open(), dtype) for component in COMPONENTS}
@@ -83,8 +92,9 @@ def import_checkpoint(
             _write_json(folder / "metadata.json", _origin(checkpoint, parts))
     except OSError as error:
         reason = error.strerror or str(error)
+        hint = WRITING_HINTS.get(error.errno or 0, "Is the disk full?")
         raise CheckpointError(
-            f"{destination} could not be written: {reason}.", hint="Nothing was left behind. Is the disk full?"
+            f"{destination} could not be written: {reason}.", hint=f"Nothing was left behind. {hint}"
         ) from error
 
 
@@ -135,7 +145,7 @@ class _Part:
 
 
 def _check_room(destination: Path, needed: int) -> None:
-    place = next(parent for parent in destination.absolute().parents if parent.exists())
+    place = next(parent for parent in destination.absolute().parents if os.path.exists(parent))
     free = shutil.disk_usage(place).free
     if free < needed + SPARE_BYTES:
         raise CheckpointError(

@@ -215,3 +215,26 @@ def test_a_path_that_is_not_utf8_is_refused_before_anything_is_read(tmp_path: Pa
     (tmp_path / "own").rename(tmp_path / "own\udcff")
     with pytest.raises(CheckpointError, match="own\udcff/vae is not UTF-8"):
         open_checkpoint(tmp_path / "own\udcff").parts["vae"].open()
+
+
+@pytest.mark.parametrize(
+    ("name", "told", "hint"),
+    [
+        ("n" * 300, "File name too long", "shorter"),
+        (f"{'n' * 300}/new", "File name too long", "shorter"),
+        ("file/new", "File exists", "is a file"),
+        ("file/a/new", "Not a directory", "is a file"),
+    ],
+)
+def test_a_place_that_cannot_be_is_told_with_what_to_do(tmp_path: Path, name: str, told: str, hint: str) -> None:
+    source = write_single_files(tmp_path / "source")
+    (tmp_path / "file").write_text("")
+    with pytest.raises(CheckpointError, match=f"could not be written: {told}") as caught:
+        import_checkpoint(source, tmp_path / name)
+    assert hint in caught.value.hint and "full" not in caught.value.hint
+
+
+def test_a_link_to_nothing_is_not_written_over(tmp_path: Path) -> None:
+    (tmp_path / "new").symlink_to("nowhere")
+    with pytest.raises(CheckpointError, match="exists already"):
+        import_checkpoint(write_single_files(tmp_path / "source"), tmp_path / "new")
