@@ -51,7 +51,7 @@ def read_json(file: Path) -> dict[str, Any]:
         config = json.loads(existing(file).read_text(encoding="utf-8"))
     except OSError as error:
         raise TokenizerError(f"{file} cannot be read: {error.strerror}.", hint="Check its permissions.") from error
-    except ValueError as error:
+    except (ValueError, RecursionError) as error:
         raise TokenizerError(f"{file} is not JSON ({error}).", hint="Fetch the tokenizer's folder again.") from error
     if not isinstance(config, dict):
         raise TokenizerError(f"{file} holds {type(config).__name__}; expected an object of settings.")
@@ -78,17 +78,26 @@ def only_whole(path: Path, name: str) -> Tokenizer | None:
     return tokenizer
 
 
-def token_text(config: dict[str, Any], name: str, default: str) -> str:
+def token_text(path: Path, config: dict[str, Any], name: str, default: str) -> str:
     """A token is written as text, or as an object with its `content`."""
     token = config.get(name) or default
-    return str(token["content"] if isinstance(token, dict) else token)
+    text = token.get("content") if isinstance(token, dict) else token
+    if not isinstance(text, str):
+        raise TokenizerError(
+            f"{path}: {name} is {token!r}; expected text, or an object with text as its content.",
+            hint="Check tokenizer_config.json.",
+        )
+    return text
 
 
 def added_tokens(path: Path, config: dict[str, Any]) -> dict[str, tuple[int, dict[str, Any]]]:
     """Special tokens that the config declares: text -> id and flags."""
     try:
-        declared = config.get("added_tokens_decoder", {}).items()
-        return {token["content"]: (int(id), token) for id, token in declared}
+        declared = {token["content"]: (int(id), token) for id, token in config.get("added_tokens_decoder", {}).items()}
+        for text, (_, flags) in declared.items():
+            if not isinstance(text, str) or not isinstance(flags.get("normalized", False), bool):
+                raise TypeError(f"{flags} has a content that is no text, or is normalized neither true nor false")
+        return declared
     except (AttributeError, KeyError, TypeError, ValueError) as error:
         raise TokenizerError(
             f"{path}: added_tokens_decoder is not a table of tokens by id ({error!r}).",

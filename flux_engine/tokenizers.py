@@ -78,13 +78,13 @@ class CLIPTokenizer:
         """
         whole = only_whole(path, "vocab.json")
         config = read_json(path / "tokenizer_config.json")
-        eos = token_text(config, "eos_token", EOS)
+        eos = token_text(path, config, "eos_token", EOS)
         texts = {
-            "bos_token": token_text(config, "bos_token", BOS),
+            "bos_token": token_text(path, config, "bos_token", BOS),
             "eos_token": eos,
-            "pad_token": token_text(config, "pad_token", eos),
+            "pad_token": token_text(path, config, "pad_token", eos),
         }
-        bpe = whole or _bpe(path, token_text(config, "unk_token", EOS))
+        bpe = whole or _bpe(path, token_text(path, config, "unk_token", EOS))
         ids = {name: _special_id(bpe, path, name, text) for name, text in texts.items()}
         # A special token typed in the prompt is that token; it is looked for before the prompt is normalised.
         declared = added_tokens(path, config)
@@ -234,7 +234,7 @@ def _from_pieces(path: Path) -> tuple[Words, int, dict[str, int]]:
     pieces = sentencepiece.SentencePieceProcessor()
     try:
         pieces.LoadFromSerializedProto(file.read_bytes())
-        ids = {name: _piece_id(pieces, config, name, default) for name, default in T5_IDS.items()}
+        ids = {name: _piece_id(pieces, path, config, name, default) for name, default in T5_IDS.items()}
     except (RuntimeError, OSError) as error:
         raise TokenizerError(
             f"{file} is not a SentencePiece model ({error}).", hint="Fetch the tokenizer_2 folder again."
@@ -247,7 +247,7 @@ def _from_pieces(path: Path) -> tuple[Words, int, dict[str, int]]:
 def _from_whole(tokenizer: Tokenizer, path: Path) -> tuple[Words, int, dict[str, int]]:
     """The same."""
     config = read_json(path / "tokenizer_config.json")
-    found = {name: tokenizer.token_to_id(token_text(config, f"{name}_token", "")) for name in T5_IDS}
+    found = {name: tokenizer.token_to_id(token_text(path, config, f"{name}_token", "")) for name in T5_IDS}
     ids = {name: T5_IDS[name] if id is None else id for name, id in found.items()}
     return partial(_ids, tokenizer), tokenizer.get_vocab_size(), ids
 
@@ -265,8 +265,10 @@ def _splitting(pieces: sentencepiece.SentencePieceProcessor, special: Mapping[st
     return words
 
 
-def _piece_id(pieces: sentencepiece.SentencePieceProcessor, config: dict[str, Any], name: str, default: int) -> int:
-    text = token_text(config, f"{name}_token", "")
+def _piece_id(
+    pieces: sentencepiece.SentencePieceProcessor, path: Path, config: dict[str, Any], name: str, default: int
+) -> int:
+    text = token_text(path, config, f"{name}_token", "")
     for id in (pieces.PieceToId(text) if text else -1, getattr(pieces, f"{name}_id")()):
         if id >= 0 and id != pieces.unk_id():
             return id

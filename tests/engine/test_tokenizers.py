@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from pathlib import Path
 from typing import Any
 
@@ -184,6 +185,31 @@ def test_a_truncated_t5_file_is_an_error(t5_dir: Path, tmp_path: Path, name: str
 def test_an_impossible_config_is_an_error(clip_dir: Path, tmp_path: Path, config: dict[str, Any], told: str) -> None:
     with pytest.raises(TokenizerError, match=told):
         CLIPTokenizer.from_dir(changed(clip_dir, tmp_path / "t", **config))
+
+
+@pytest.mark.parametrize(
+    ("config", "told"),
+    [
+        ({"eos_token": {"x": 1}}, "eos_token is {'x': 1}; expected text"),
+        ({"eos_token": ["<|endoftext|>"]}, "eos_token is ['<|endoftext|>']; expected text"),
+        ({"added_tokens_decoder": {"3": {"content": 5}}}, "added_tokens_decoder is not a table"),
+        ({"added_tokens_decoder": {"3": {"content": "<|endoftext|>", "normalized": "yes"}}}, "added_tokens_decoder"),
+    ],
+)
+def test_a_token_that_is_none_is_an_error(
+    clip_dir: Path, t5_dir: Path, tmp_path: Path, config: dict[str, Any], told: str
+) -> None:
+    for kind, source in ((CLIPTokenizer, clip_dir), (T5Tokenizer, t5_dir)):
+        with pytest.raises(TokenizerError, match=re.escape(told)) as caught:
+            kind.from_dir(changed(source, tmp_path / source.name, **config))
+        assert caught.value.hint
+
+
+def test_a_config_that_is_nested_without_end_is_an_error(clip_dir: Path, tmp_path: Path) -> None:
+    folder = changed(clip_dir, tmp_path / "t")
+    (folder / "tokenizer_config.json").write_text("[" * 200_000)
+    with pytest.raises(TokenizerError, match=r"tokenizer_config\.json is not JSON"):
+        CLIPTokenizer.from_dir(folder)
 
 
 def test_a_length_without_room_for_the_special_tokens_is_an_error(clip_dir: Path) -> None:
