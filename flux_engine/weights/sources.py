@@ -224,6 +224,8 @@ def _sizes(file: Path, component: Component) -> dict[str, Any]:
         return {}
     raw = _object(file)
     raw = raw.get("text_config", raw) if component == "clip_text" else raw
+    if not isinstance(raw, dict):
+        raise CheckpointCorrupt(f"{file}: its text_config is not an object of settings.", hint=DAMAGED_HINT)
     words = WORDS[component]
     return {words.get(name, name): tuple(v) if isinstance(v, list) else v for name, v in raw.items() if v is not None}
 

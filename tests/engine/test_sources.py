@@ -256,6 +256,14 @@ def test_a_config_that_contradicts_the_weights_is_told(tmp_path: Path) -> None:
         open_checkpoint(tmp_path)
 
 
+def test_a_config_of_clip_that_is_none_is_told(tmp_path: Path) -> None:
+    write_diffusers_folder(tmp_path)
+    (tmp_path / "text_encoder" / "config.json").write_text('{"text_config": [1]}')
+    with pytest.raises(CheckpointCorrupt, match=r"config\.json: its text_config is not an object") as caught:
+        open_checkpoint(tmp_path)
+    assert caught.value.hint
+
+
 def test_a_file_of_something_else_is_told(tmp_path: Path) -> None:
     add_tokenizers(tmp_path)
     file = tmp_path / "lora.safetensors"
