@@ -157,7 +157,7 @@ def _shards(directory: Path) -> Iterator[Path]:
     indices = sorted(directory.glob("*.safetensors.index.json"))
     if indices:
         names = _object(indices[0]).get("weight_map")
-        if not isinstance(names, dict) or not all(isinstance(name, str) for name in names.values()):
+        if not isinstance(names, dict) or not names or not all(isinstance(name, str) for name in names.values()):
             raise CheckpointCorrupt(f"{indices[0]} names no files.", hint=DAMAGED_HINT)
         for name in sorted(set(names.values())):
             file = directory / Path(name).name  # never a file elsewhere

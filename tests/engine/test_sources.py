@@ -205,6 +205,13 @@ def test_a_missing_shard_is_named(tmp_path: Path) -> None:
         open_checkpoint(tmp_path)
 
 
+def test_an_index_that_names_no_files_is_told(tmp_path: Path) -> None:
+    write_diffusers_folder(tmp_path, shards=3)
+    next((tmp_path / "transformer").glob("*.index.json")).write_text('{"weight_map": {}}')
+    with pytest.raises(CheckpointCorrupt, match=r"index\.json names no files"):
+        open_checkpoint(tmp_path)
+
+
 def test_two_files_without_an_index_are_no_guess(tmp_path: Path) -> None:
     write_diffusers_folder(tmp_path)
     save_file({"a": np.zeros(1, np.float32)}, tmp_path / "vae" / "other.safetensors")
