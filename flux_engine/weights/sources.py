@@ -148,7 +148,12 @@ def _diffusers(folder: Path, component: Component) -> Part | None:
         return None
     tensors: dict[str, Tensor] = {}
     for file in files:
-        tensors |= read_tensors(file)
+        new = read_tensors(file)
+        if twice := tensors.keys() & new.keys():
+            raise CheckpointCorrupt(
+                f"{file} has {min(twice)}, which {tensors[min(twice)].file.name} has as well.", hint=DAMAGED_HINT
+            )
+        tensors |= new
     return _parts(tensors, directory, _sizes(directory / "config.json", component)).get(component)
 
 

@@ -14,6 +14,7 @@ import jax.numpy as jnp
 import ml_dtypes
 import numpy as np
 import pytest
+import safetensors.numpy
 from flax import nnx
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
@@ -209,6 +210,16 @@ def test_an_index_that_names_no_files_is_told(tmp_path: Path) -> None:
     write_diffusers_folder(tmp_path, shards=3)
     next((tmp_path / "transformer").glob("*.index.json")).write_text('{"weight_map": {}}')
     with pytest.raises(CheckpointCorrupt, match=r"index\.json names no files"):
+        open_checkpoint(tmp_path)
+
+
+def test_a_tensor_in_two_shards_is_no_guess(tmp_path: Path) -> None:
+    write_diffusers_folder(tmp_path, shards=3)
+    shards = sorted((tmp_path / "transformer").glob("*.safetensors"))
+    first, second = (safetensors.numpy.load_file(shard) for shard in shards[:2])
+    name = min(first)
+    save_file(second | {name: first[name] + 1}, shards[1])
+    with pytest.raises(CheckpointCorrupt, match=f"{shards[1].name} has {name}, which {shards[0].name} has as well"):
         open_checkpoint(tmp_path)
 
 
