@@ -179,7 +179,7 @@ def _gguf_tensor(file: Path, reader: Any, tensor: Any) -> Tensor:
         raise ValueError(f"{tensor.name} has no numbers")
     if math.prod(shape) != tensor.n_elements:
         raise ValueError(f"{tensor.name} has {tensor.n_elements} numbers for the shape {shape}")
-    offset, kind = int(tensor.data_offset), tensor.tensor_type
+    name, offset, kind = tensor.name, int(tensor.data_offset), tensor.tensor_type  # `tensor` itself holds the map
     if kind == gguf.GGMLQuantizationType.BF16:  # to the package, bytes
         return _plain(file, BFLOAT16, shape, offset)
     if tensor.data.dtype != np.uint8:
@@ -193,7 +193,7 @@ def _gguf_tensor(file: Path, reader: Any, tensor: Any) -> Tensor:
             stored = _stretch(file, np.dtype(np.uint8), stored_shape, offset, first, last)
             numbers = _dequantised(stored, kind)
         except (ValueError, NotImplementedError) as error:
-            raise CheckpointCorrupt(f"{file}: {tensor.name} is no {kind.name} ({error}).", hint=DAMAGED_HINT) from error
+            raise CheckpointCorrupt(f"{file}: {name} is no {kind.name} ({error}).", hint=DAMAGED_HINT) from error
         before = first * stored_width
         numbers = numbers[start * width - before : stop * width - before]
         return cast(numbers.reshape(stop - start, *shape[1:]).astype(FLOAT32, copy=False), dtype)

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import gc
 import json
 import os
+import sys
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
@@ -133,6 +135,16 @@ def test_gguf_is_dequantised_as_its_own_package_does(tmp_path: Path, kind: str) 
     for name, array in expected.items():
         assert read[name].shape == array.shape
         assert np.isfinite(array).all() and np.array_equal(read[name].read(np.dtype(np.float32)), array), name
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="only Linux lists what is mapped")
+def test_a_gguf_file_is_not_mapped_once_its_header_is_read(tmp_path: Path) -> None:
+    file = tmp_path / "model.gguf"
+    write_gguf(file, bfl_tensors(TRANSFORMER), gguf.GGMLQuantizationType.Q8_0)
+    tensors = read_tensors(file)
+    gc.collect()
+    assert str(file) not in Path("/proc/self/maps").read_text()
+    assert tensors
 
 
 def test_a_gguf_file_is_a_transformer_like_any_other(tmp_path: Path) -> None:
