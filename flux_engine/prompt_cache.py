@@ -77,5 +77,5 @@ def fingerprint(places: Iterable[Path]) -> str:
         for file in sorted(place.rglob("*")) if place.is_dir() else [place]:
             if file.is_file():
                 status = file.stat()
-                found.update(f"{file.resolve()}\0{status.st_size}\0{status.st_mtime_ns}\n".encode())
+                found.update(os.fsencode(f"{file.resolve()}\0{status.st_size}\0{status.st_mtime_ns}\n"))
     return found.hexdigest()

@@ -77,3 +77,9 @@ def test_another_file_in_the_same_place_is_told_from_the_first(tmp_path: Path) -
     touched = fingerprint([weights.parent])
     weights.write_bytes(b"three")
     assert len({first, touched, fingerprint([weights.parent])}) == 3
+
+
+def test_a_file_whose_path_is_not_utf8_has_a_fingerprint(tmp_path: Path) -> None:
+    file = tmp_path / "vocab\udcff.json"
+    file.write_bytes(b"{}")
+    assert fingerprint([file]) == fingerprint([tmp_path])
