@@ -35,6 +35,8 @@ MAX_BATCH = 64
 MAX_SEED = 2**32 - 1
 MAX_LORA_STRENGTH = 10
 
+_CONTROL = re.compile(r"[\x00-\x08\x0b\x0c\x0e-\x1f\x7f-\x9f]")  # C0 and C1, but for tab and ends of lines
+
 
 @dataclass(frozen=True, kw_only=True)
 class RequestDefaults:
@@ -92,7 +94,7 @@ class GenerationRequest:
     """Everything that decides a picture.
 
     Args:
-        prompt: what to paint; not blank.
+        prompt: what to paint; not blank, and without control characters but for tabs and ends of lines.
         negative_prompt: what to stay away from; has an effect only with `true_cfg_scale > 1`.
         width, height: pixels, multiples of 16.
         num_steps: steps of the integrator, 1 to 1000.
@@ -185,12 +187,17 @@ def _loras(given: object) -> tuple[LoraUse, ...]:
 
 
 def check_prompts(prompt: str, negative_prompt: str | None) -> None:
-    """Refuse what is no text."""
+    """Refuse what is no text, and control characters: who shows or reads a picture's record takes them out."""
     for name, text in (("prompt", prompt), ("negative prompt", "" if negative_prompt is None else negative_prompt)):
         if not isinstance(text, str):
             raise RequestError(f"The {name} is {text!r}; expected text.")
         if not _is_utf8(text):
             raise RequestError(f"The {name} is not UTF-8: {text!r}.", hint="Set a UTF-8 locale, or type it anew.")
+        if found := _CONTROL.search(text):
+            raise RequestError(
+                f"The {name} has the control character {found[0]!r} at character {found.start() + 1}; expected text.",
+                hint="Take it out, or put a space in its place.",
+            )
 
 
 def check_sampling(num_steps: int, seed: int, batch_size: int, sigma_shift: float | None) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 import json
 import math
+import re
 from pathlib import Path
 from typing import Any, get_args
 
@@ -34,7 +35,7 @@ from flux_engine.request import (
 
 sizes = st.integers(1, MAX_SIZE_PX // 16).map(lambda tokens: tokens * 16)
 scales = st.floats(0, 1e6) | st.integers(0, 100)
-texts = st.text(st.characters(exclude_categories=["Cs"]))
+texts = st.text(st.characters(exclude_categories=["Cs", "Cc"]) | st.sampled_from("\n\t\r"))
 prompts = texts.filter(str.strip)
 possible = {
     "negative_prompt": st.none() | texts,
@@ -129,6 +130,15 @@ def test_a_blank_prompt_is_refused(prompt: str) -> None:
 def test_text_that_is_none_is_refused(name: str, text: Any, message: str) -> None:
     with pytest.raises(RequestError, match=f"The {name.replace('_', ' ')} {message}"):
         GenerationRequest(**{"prompt": "a hill", name: text})
+
+
+@pytest.mark.parametrize("name", ["prompt", "negative_prompt"])
+@pytest.mark.parametrize("sign", ["\0", "\x07", "\x0b", "\x1b", "\x7f", "\x85", "\x9b"])
+def test_a_control_character_that_no_record_gives_back_is_refused(name: str, sign: str) -> None:
+    complaint = re.escape(f"The {name.replace('_', ' ')} has the control character {sign!r} at character 7; expected")
+    with pytest.raises(RequestError, match=complaint) as caught:
+        GenerationRequest(**{"prompt": "a hill", name: f"a lake{sign}[0m"})
+    assert caught.value.hint
 
 
 def test_numbers_of_numpy_become_pythons() -> None:

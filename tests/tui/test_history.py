@@ -10,6 +10,7 @@ from textual.widgets import Input
 
 from flux_tui.gallery import Gallery
 from flux_tui.glyphs import ASCII
+from flux_tui.metadata import harmless
 from flux_tui.widgets import picture_grid
 from flux_tui.widgets.history import EMPTY, History
 from tests.tui.history_host import running, seed_of
@@ -278,7 +279,7 @@ async def test_the_picture_in_view_stays_in_view_at_every_size(filled: Gallery) 
 
 @pytest.mark.parametrize("look", ["rows", "cards", "strip"])
 async def test_no_prompt_moves_the_border_or_reaches_the_terminal_as_a_command(gallery: Gallery, look: str) -> None:
-    for seed, prompt in enumerate((HOSTILE.replace("\ud800", ""), "山" * 300, "ש" * 300, "é" * 9000), 1):
+    for seed, prompt in enumerate((harmless(HOSTILE), "山" * 300, "ש" * 300, "é" * 9000), 1):
         save(gallery, seed, prompt)
     async with running(gallery, size=(60, 22)) as driver:
         driver.history.look = look  # type: ignore[assignment]
