@@ -14,8 +14,10 @@ from __future__ import annotations
 
 import math
 import re
+from array import array
 from collections.abc import Callable, Generator, Iterator, Mapping
 from dataclasses import dataclass, field
+from itertools import pairwise
 from numbers import Integral, Real
 from typing import Literal, Protocol, get_args
 
@@ -154,6 +156,7 @@ class GenerationRequest:
         check_guidance(self.guidance_scale, self.true_cfg_scale)
         check_choice("integrator", self.integrator, get_args(Integrator))
         check_timer(self.timer, self.sigma_shift)
+        check_shift(self.num_steps, self.sigma_shift)
         check_choice("noise", self.noise, get_args(Noise))
         check_choice("dtype", self.dtype, get_args(DType))
         check_choice("weights", self.weights, get_args(WeightKind))
@@ -207,6 +210,21 @@ def check_sampling(num_steps: int, seed: int, batch_size: int, sigma_shift: floa
     _check_int("batch_size", batch_size, 1, MAX_BATCH)
     if sigma_shift is not None and not (is_number(sigma_shift) and sigma_shift > 0):
         raise RequestError(f"sigma_shift is {sigma_shift!r}; expected a number above 0.", hint="Leave it out.")
+
+
+def check_shift(num_steps: int, sigma_shift: float | None) -> None:
+    """Refuse a shift whose schedule `flux_engine.sampling.timers` would refuse, when all weights have been read."""
+    if sigma_shift is not None and not _sigmas_fall(num_steps, float(sigma_shift)):
+        raise RequestError(
+            f"sigma_shift is {sigma_shift!r}; expected one whose sigmas float32 tells apart in {num_steps} steps.",
+            hint="Take fewer steps or a shift nearer 1.",
+        )
+
+
+def _sigmas_fall(num_steps: int, shift: float) -> bool:
+    even = [1 - step / num_steps for step in range(num_steps + 1)]
+    sigmas = array("f", [shift * sigma / (shift * sigma + (1 - sigma)) for sigma in even])
+    return all(later < sigma for sigma, later in pairwise(sigmas))
 
 
 def check_guidance(guidance_scale: float, true_cfg_scale: float) -> None:

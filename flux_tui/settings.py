@@ -17,7 +17,7 @@ from flux_engine.fields import (
     parse,
     parse_all,
 )
-from flux_engine.request import MAX_SIZE_PX, SIZE_STEP_PX, check_timer
+from flux_engine.request import MAX_SIZE_PX, SIZE_STEP_PX, check_shift, check_timer
 from flux_engine.series import MAX_COUNT
 
 CUSTOM = "custom"
@@ -134,6 +134,10 @@ def parse_form(texts: Mapping[str, str]) -> tuple[dict[str, Any], int, dict[str,
         check_timer(values["timer"], values.get("sigma_shift"))
     except RequestError:
         faults["sigma_shift"] = f"Goes with the timer {TIMER_LABELS['auto']} only; else leave it empty."
+    try:
+        check_shift(values.get("num_steps", 1), values.get("sigma_shift"))
+    except RequestError as error:
+        faults["sigma_shift"] = error.hint
     try:
         return values, parse_count(texts[COUNT.name]), faults
     except RequestError as error:

@@ -32,6 +32,7 @@ from flux_engine.request import (
     WeightKind,
     defaults_for,
 )
+from flux_engine.sampling.timers import FluxTimer
 
 sizes = st.integers(1, MAX_SIZE_PX // 16).map(lambda tokens: tokens * 16)
 scales = st.floats(0, 1e6) | st.integers(0, 100)
@@ -47,7 +48,7 @@ possible = {
     "seed": st.integers(0, MAX_SEED),
     "batch_size": st.integers(1, MAX_BATCH),
     "integrator": st.sampled_from(get_args(Integrator)),
-    "sigma_shift": st.none() | st.floats(1e-6, 1e6),
+    "sigma_shift": st.none() | st.floats(1e-6, 1e3),
     "timer": st.sampled_from(get_args(Timer)),
     "noise": st.sampled_from(get_args(Noise)),
     "dtype": st.sampled_from(get_args(DType)),
@@ -152,6 +153,28 @@ def test_a_size_between_two_possible_ones_names_both(size: int, hint: str) -> No
     with pytest.raises(RequestError, match=f"height is {size} pixels; expected a multiple of 16") as caught:
         GenerationRequest(prompt="a hill", height=size)
     assert hint in caught.value.hint
+
+
+@pytest.mark.parametrize(("num_steps", "shift"), [(2, 1e9), (1000, 3e4), (4, 5e-324), (2, np.float32(1e9))])
+def test_a_shift_that_float32_cannot_follow_is_refused_as_the_schedule_would(num_steps: int, shift: float) -> None:
+    with pytest.raises(RequestError, match=r"sigma_shift is .*; expected one .* in \d+ steps") as caught:
+        GenerationRequest(prompt="a hill", num_steps=num_steps, sigma_shift=shift)
+    assert "fewer steps" in caught.value.hint
+
+
+@given(st.integers(1, MAX_STEPS), st.floats(0, 1e40, exclude_min=True))
+def test_a_request_has_a_shift_where_the_schedule_has(num_steps: int, shift: float) -> None:
+    taken = []
+    for attempt in (
+        lambda: GenerationRequest(prompt="a hill", num_steps=num_steps, sigma_shift=shift),
+        lambda: FluxTimer(num_steps, shift=shift).sigmas(),
+    ):
+        try:
+            attempt()
+            taken.append(True)
+        except RequestError:
+            taken.append(False)
+    assert taken[0] == taken[1]
 
 
 def test_a_change_of_a_request_is_checked_too() -> None:

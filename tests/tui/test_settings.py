@@ -56,6 +56,8 @@ def test_a_form_without_faults_makes_a_request_and_every_fault_is_at_its_row() -
     wrong = {"count": "0", "width": "100", "timer": "linear", "sigma_shift": "3"}
     assert parse_form(complete(wrong))[2].keys() == {"count", "width", "sigma_shift"}
     assert parse_form(complete({**wrong, "timer": "auto"}))[2].keys() == {"count", "width"}
+    for num_steps, faults in (("2", {"sigma_shift": "Take fewer steps or a shift nearer 1."}), ("1", {})):
+        assert parse_form(complete({"num_steps": num_steps, "sigma_shift": "1e9"}))[2] == faults
 
 
 def test_texts_that_no_row_takes_are_left_out_and_a_seed_that_is_named_is_fixed() -> None:
