@@ -39,12 +39,15 @@ _INTEGRATORS = {name.lower(): key for key, name in SAMPLER_NAMES.items()}
 def read_record(path: Path) -> PictureRecord | None:
     """The record inside a picture: this program's own chunk, else the text of other tools; None if there is neither.
 
+    Where its own chunk is none that can be taken, as one of a later version may be, the text is not asked: it knows no
+    LoRAs, and its request would be another one.
+
     Raises:
         OSError: the file cannot be opened.
     """
     texts = read_texts(path)
-    if OWN_KEY in texts and (record := record_from_json(texts[OWN_KEY])):
-        return record
+    if OWN_KEY in texts:
+        return record_from_json(texts[OWN_KEY])
     return record_from_parameters(texts.get(PARAMETERS_KEY, ""))
 
 

@@ -27,9 +27,9 @@ from flux_engine.arguments import (
 from flux_engine.cli import Asked
 from flux_engine.display import JsonReport, Report, TextReport
 from flux_engine.errors import RequestError
-from flux_engine.png import PictureRecord, encode_png, installed_versions, records_of, write_file
+from flux_engine.png import OWN_KEY, PictureRecord, encode_png, installed_versions, records_of, write_file
 from flux_engine.request import PicturesReady, RGBImage
-from flux_tui.metadata import harmless, read_record
+from flux_tui.metadata import harmless, read_record, read_texts
 from flux_tui.preview import read_image
 from flux_tui.verbs import Verbs, add_gallery, configured, gallery_dir
 
@@ -127,6 +127,8 @@ def _read(path: Path) -> PictureRecord | RequestError:
     except Exception as error:  # of a damaged file Pillow says OSError, SyntaxError, ValueError, zlib.error, ...
         reason = getattr(error, "strerror", None) or "it is no picture, or a damaged one"
         return RequestError(f"{path} cannot be read: {reason}.", hint="Name a PNG.")
+    if record is None and OWN_KEY in read_texts(path):
+        return RequestError(f"{path} has a request that is none to this version.", hint="Replay it with a newer one.")
     if record is None:
         return RequestError(f"{path} has no request inside.", hint="Name a PNG that flux-tui painted.")
     request = record.request

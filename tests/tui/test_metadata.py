@@ -281,6 +281,14 @@ def test_our_chunk_is_preferred_and_a_broken_one_falls_back(tmp_path: Path) -> N
     assert record is not None and record.request.seed == 5
 
 
+def test_a_chunk_of_a_later_version_is_not_replaced_by_a_text_that_says_less(tmp_path: Path) -> None:
+    theirs = chunk(b"tEXt", PARAMETERS_KEY.encode() + b"\0" + A1111.encode())
+    later = record_json(RECORD).replace('"weights":"int4"', '"weights":"int2"')
+    ours = chunk(b"tEXt", OWN_KEY.encode() + b"\0" + later.encode())
+    assert later != record_json(RECORD)
+    assert read_record(png_with(tmp_path / "a.png", theirs, ours)) is None
+
+
 @pytest.mark.parametrize("cut", [0, 4, 12, 33, 60, 200])
 def test_a_truncated_file_gives_none(tmp_path: Path, cut: int) -> None:
     path = saved(tmp_path / "a.png", RECORD)

@@ -14,7 +14,7 @@ import pytest
 
 from flux_engine import cli
 from flux_engine.errors import CheckpointNotFound
-from flux_engine.png import PictureRecord, encode_png, installed_versions
+from flux_engine.png import OWN_KEY, PictureRecord, encode_png, installed_versions
 from flux_engine.request import Event, GenerationRequest, PicturesReady, RGBImage
 from flux_tui import command_line as tui_main
 from flux_tui.metadata import read_record
@@ -133,11 +133,14 @@ def test_json_lines_carry_the_same(other: FakeEngine, tmp_path: Path, capsys: py
     assert (events[-1]["event"], events[-1]["painted"], events[-1]["status"]) == ("done", 2, 1)
 
 
-@pytest.mark.parametrize("kind", ["missing", "folder", "text", "no record", "truncated", "resized", "place"])
+@pytest.mark.parametrize(
+    "kind", ["missing", "folder", "text", "no record", "later record", "truncated", "resized", "place"]
+)
 def test_what_cannot_be_compared_is_status_2_and_paints_nothing(
     engine: FakeEngine, tmp_path: Path, capsys: pytest.CaptureFixture[str], kind: str
 ) -> None:
     from PIL import Image
+    from PIL.PngImagePlugin import PngInfo
 
     path, complaint = (
         tmp_path / "a.png",
@@ -146,6 +149,7 @@ def test_what_cannot_be_compared_is_status_2_and_paints_nothing(
             "folder": "cannot be read: Is a directory",
             "text": "cannot be read: it is no picture, or a damaged one",
             "no record": "has no request inside",
+            "later record": "has a request that is none to this version",
             "truncated": "cannot be read: it is no picture, or a damaged one",
             "resized": "is 24x16, but was painted as 48x32: it was resized",
             "place": "says that it is picture 4 of 1",
@@ -157,6 +161,10 @@ def test_what_cannot_be_compared_is_status_2_and_paints_nothing(
         path.write_text("hello")
     elif kind == "no record":
         Image.new("RGB", (48, 32)).save(path)
+    elif kind == "later record":
+        text = PngInfo()
+        text.add_text(OWN_KEY, '{"request":{"prompt":"a hill","weights":"int2"}}')
+        Image.new("RGB", (48, 32)).save(path, pnginfo=text)
     elif kind == "truncated":
         path.write_bytes(picture(path).read_bytes()[:-200])
     elif kind == "resized":
