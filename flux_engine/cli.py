@@ -33,6 +33,8 @@ Asked = GenerationRequest | FluxError
 """A request, or the reason why there is none."""
 Finish = Callable[[int, PicturesReady], int]
 """What to do with the pictures of the request at a place, from 1; returns an exit status."""
+Check = Callable[[int], None]
+"""Makes sure that the pictures of the request at a place can be written, so that nothing is painted in vain."""
 
 
 def asked_by(arguments: argparse.Namespace) -> Asked:
@@ -49,11 +51,12 @@ def paint_one(arguments: argparse.Namespace) -> int:
     if together is not None and together.index > 0:
         return follow(together, verbose=arguments.verbose_loading)
     asked, report = [asked_by(arguments)], TextReport()
+    sizes = batch_sizes(asked)
     return paint_all(
         asked,
-        finish_with(files_at(arguments.output, asked), report),
+        finish_with(files_at(arguments.output, sizes), report),
         report,
-        check=lambda: check_output(arguments.output),
+        check=functools.partial(check_output, arguments.output, sizes),
         hf_repo=arguments.hf_repo,
         mesh=arguments.mesh,
         processes=together,
@@ -66,7 +69,7 @@ def paint_all(
     finish: Finish,
     report: Report,
     *,
-    check: Callable[[], None] = lambda: None,
+    check: Check = lambda place: None,
     hf_repo: str | None = None,
     mesh: MeshSizes | None = None,
     processes: Processes | None = None,
@@ -80,7 +83,7 @@ def paint_all(
         asked: the requests; one that is a fault is reported in its turn.
         finish: takes the pictures of each; runs inside `report.painting`.
         report: is told everything.
-        check: raises an OutputError when `finish` will not be able to write, so that nothing is painted in vain.
+        check: raises an OutputError when `finish` will not be able to write what is painted at a place.
         hf_repo: the model of all requests; downloaded before the first one, which is checked by then.
         mesh: devices that share the work; by default one does it.
         processes: whose devices these are, if not this one's alone; this is the first of them.
@@ -98,7 +101,7 @@ def paint_all(
     def paint(place: int, wish: Asked) -> int:
         if isinstance(wish, FluxError):
             raise wish
-        check()
+        check(place)
         if hf_repo is not None:
             wish = replace(wish, checkpoint_dir=model(hf_repo))
         with _warnings_as_notes(report), report.painting(wish):
@@ -213,28 +216,42 @@ def finish_with(save: Save, report: Report) -> Finish:
     return finish
 
 
-def check_output(output: Path) -> None:
-    """Raises OutputError when no PNG can be written to `output`; its folder is made."""
+def batch_sizes(asked: Sequence[Asked]) -> list[int]:
+    """How many pictures each request has."""
+    return [wish.batch_size if isinstance(wish, GenerationRequest) else 0 for wish in asked]
+
+
+def check_output(output: Path, sizes: Sequence[int], place: int) -> None:
+    """Raises OutputError when `files_at` cannot write the PNGs of a place; their folder is made."""
     if output.suffix.lower() not in ("", ".png"):
         raise OutputError(f"{output.name} would be a PNG all the same.", hint="Give a name that ends in .png.")
-    check_file(output)
+    check_file(output)  # whose name is none of those below where it is numbered, and may still be a folder's
+    for path in paths_at(output, sizes, place):
+        check_file(path)
 
 
-def files_at(output: Path, asked: Sequence[Asked]) -> Save:
-    """Writes to one file, or to `name_00.png`, `name_01.png`, ... where there are several; older files are replaced.
+def paths_at(output: Path, sizes: Sequence[int], place: int) -> list[Path]:
+    """One file, or `name_00.png`, `name_01.png`, ... of a place where there are several in all.
 
     A request's numbers do not depend on whether those before it could be painted.
+    """
+    if sum(sizes) == 1:
+        return [output]
+    first = sum(sizes[: place - 1])
+    numbers = range(first, first + sizes[place - 1])
+    return [output.with_name(f"{output.stem}_{number:02}{output.suffix}") for number in numbers]
+
+
+def files_at(output: Path, sizes: Sequence[int]) -> Save:
+    """Writes to what `paths_at` names; older files are replaced.
 
     Raises:
         OutputError: while saving: a file cannot be written.
     """
-    sizes = [wish.batch_size if isinstance(wish, GenerationRequest) else 0 for wish in asked]
 
     def save(place: int, ready: PicturesReady) -> Iterator[tuple[Path, PictureRecord]]:
-        first = sum(sizes[: place - 1])
         records = records_of(ready, datetime.now(UTC).strftime("%Y-%m-%dT%H:%M:%SZ"))
-        for number, (image, record) in enumerate(zip(ready.images, records, strict=True), first):
-            path = output if sum(sizes) == 1 else output.with_name(f"{output.stem}_{number:02}{output.suffix}")
+        for path, image, record in zip(paths_at(output, sizes, place), ready.images, records, strict=True):
             write_file(path, encode_png(image, record), replace=True)
             yield path, record
 

@@ -148,12 +148,11 @@ def _own_settings(arguments: argparse.Namespace) -> Iterator[tuple[str, Callable
         yield f"line {number}: ", partial(settings_in, line, only_json=arguments.prompts.endswith(".jsonl"))
 
 
-def _destination(
-    arguments: argparse.Namespace, config: Config, asked: Sequence[Asked]
-) -> tuple[Callable[[], None], cli.Save]:
+def _destination(arguments: argparse.Namespace, config: Config, asked: Sequence[Asked]) -> tuple[cli.Check, cli.Save]:
     """What makes sure that pictures can be written, and what writes them."""
     if arguments.output is not None:
-        return partial(cli.check_output, arguments.output), cli.files_at(arguments.output, asked)
+        sizes = cli.batch_sizes(asked)
+        return partial(cli.check_output, arguments.output, sizes), cli.files_at(arguments.output, sizes)
     from flux_tui.gallery import BatchNotSaved, Gallery
 
     gallery = Gallery(gallery_dir(arguments, config))
@@ -166,4 +165,4 @@ def _destination(
             raise
         yield from ((picture.path, picture.record) for picture in saved)
 
-    return gallery.check, save
+    return lambda place: gallery.check(), save

@@ -170,23 +170,22 @@ def _tell(report: Report, path: Path, found: Difference | None, why: list[str]) 
 Keep = Callable[[int, PictureRecord, PicturesReady], Iterator[Path]]
 
 
-def _keeper(arguments: argparse.Namespace) -> tuple[Callable[[], None], Keep]:
+def _keeper(arguments: argparse.Namespace) -> tuple[cli.Check, Keep]:
     """What makes sure that new pictures can be kept, and what keeps them, where that was asked for."""
     if arguments.output is not None:
-        return partial(cli.check_output, arguments.output), partial(_to_file, arguments.output, arguments.pictures)
+        sizes = [1] * len(arguments.pictures)
+        return partial(cli.check_output, arguments.output, sizes), partial(_to_file, arguments.output, sizes)
     if not arguments.keep:
-        return lambda: None, lambda *_: iter(())
+        return lambda place: None, lambda *_: iter(())
     from flux_tui.gallery import Gallery
 
     gallery = Gallery(gallery_dir(arguments, configured(arguments)))
-    return gallery.check, lambda place, record, ready: (picture.path for picture in gallery.save(ready))
+    return lambda place: gallery.check(), lambda place, record, ready: (picture.path for picture in gallery.save(ready))
 
 
-def _to_file(
-    output: Path, pictures: list[Path], place: int, record: PictureRecord, ready: PicturesReady
-) -> Iterator[Path]:
+def _to_file(output: Path, sizes: list[int], place: int, record: PictureRecord, ready: PicturesReady) -> Iterator[Path]:
     """Write the one picture of a batch that was compared."""
     new = records_of(ready, datetime.now(UTC).strftime("%Y-%m-%dT%H:%M:%SZ"))[record.picture - 1]
-    path = output if len(pictures) == 1 else output.with_name(f"{output.stem}_{place - 1:02}{output.suffix}")
+    (path,) = cli.paths_at(output, sizes, place)
     write_file(path, encode_png(ready.images[record.picture - 1], new), replace=True)
     yield path

@@ -218,6 +218,19 @@ def test_an_output_that_is_a_folder_is_said_before_anything_is_painted(
     assert engine.requests == []
 
 
+def test_the_names_of_a_batch_are_checked_before_anything_is_painted(
+    engine: FakeEngine, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (tmp_path / "a_01.png").mkdir()
+    assert engine_main.main(["--prompt", "a hill", "--batch-size", "2", "--output", str(tmp_path / "a.png")]) == 1
+    assert "a_01.png is there and is no file" in capsys.readouterr().err
+    long = tmp_path / f"{'a' * 249}.png"  # 253 bytes, of 255
+    assert tui_main.main(["generate", "--prompt", "a hill", "--count", "2", "--output", str(long)]) == 1
+    assert capsys.readouterr().err.count("could not be written: File name too long") == 2
+    assert engine.requests == []
+    assert engine_main.main(["--prompt", "a hill", "--output", str(long)]) == 0
+
+
 def test_a_tilde_is_the_home_folder_and_nobodys_home_is_none(
     engine: FakeEngine, own_home: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
