@@ -77,7 +77,8 @@ class Denoiser:
             RequestError: `state` comes from another schedule.
         """
         sigmas = self.timer.sigmas()
-        if state.num_steps != self.timer.n_steps or state.sigma != float(sigmas[state.step]):
+        n_steps = self.timer.n_steps
+        if state.num_steps != n_steps or not 0 <= state.step <= n_steps or state.sigma != float(sigmas[state.step]):
             raise RequestError(
                 f"The state is at step {state.step} of {state.num_steps}, sigma {state.sigma:.6g}; this schedule has "
                 f"{self.timer.n_steps} steps and other sigmas.",

@@ -149,6 +149,12 @@ def test_a_state_of_another_schedule_is_refused(other: LinearTimer) -> None:
         next(Denoiser(other, Euler()).run(gaussian_velocity, state))
 
 
+@pytest.mark.parametrize("step", [-1, 7, 9])
+def test_a_state_beyond_the_run_is_refused(step: int) -> None:
+    with pytest.raises(RequestError, match=f"step {step} of 6"):
+        next(Denoiser(TIMER, Euler()).run(gaussian_velocity, DenoiserState(step, 6, 0.0, noise(), noise())))
+
+
 @pytest.mark.parametrize("scale", [0.0, 1.0, 3.5])
 def test_guidance_goes_on_from_the_negative_through_the_positive(scale: float) -> None:
     denoiser = Denoiser(TIMER, Euler())
