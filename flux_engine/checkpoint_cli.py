@@ -144,7 +144,8 @@ def _progress_on_stderr() -> Iterator[tuple[Watch, Callable[[], None]]]:
     from rich.console import Console
     from rich.progress import BarColumn, Progress, TaskProgressColumn, TextColumn, TimeRemainingColumn
 
-    columns = TextColumn("{task.description:<21}"), BarColumn(bar_width=24), TaskProgressColumn(), TimeRemainingColumn()
+    what = TextColumn("{task.description:<21}", markup=False)
+    columns = what, BarColumn(bar_width=24), TaskProgressColumn(), TimeRemainingColumn()
     progress = Progress(*columns, console=Console(stderr=True), transient=True)
     task = progress.add_task("", total=1.0)
 

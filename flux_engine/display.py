@@ -227,7 +227,7 @@ def _rich_display() -> Iterator[Show]:
     from rich.progress import BarColumn, Progress, TaskID, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 
     progress = Progress(
-        TextColumn("{task.description:<21}"),
+        TextColumn("{task.description:<21}", markup=False),  # a LoRA may be called style[v2]
         BarColumn(bar_width=24),
         TextColumn("{task.fields[count]:>9}  {task.fields[pace]:>10}"),
         TimeElapsedColumn(),

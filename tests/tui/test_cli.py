@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import io
 import os
 import pty
 import subprocess
@@ -16,6 +17,8 @@ import pytest
 from flux_engine import __main__ as engine_main
 from flux_engine import cli
 from flux_engine.arguments import add_prompt, add_request_arguments, request_from
+from flux_engine.checkpoint_cli import _progress_on_stderr
+from flux_engine.display import _rich_display
 from flux_engine.errors import CheckpointNotFound
 from flux_engine.request import DEMO_DEFAULTS, FLUX_DEFAULTS, Event, GenerationRequest, StageStarted
 from flux_tui import command_line as tui_main
@@ -198,6 +201,22 @@ def test_on_a_terminal_there_is_a_bar_with_stages_steps_and_pace(tmp_path: Path)
     assert out.decode() == f"{tmp_path / 'a.png'}\n"
     for word in ("loading", "encoding", "denoising", "decoding", "saving", "4/4", "it/s", "━", "ETA"):
         assert word in painted.decode(), word
+
+
+class Terminal(io.StringIO):
+    def isatty(self) -> bool:
+        return True
+
+
+def test_square_brackets_stand_beside_a_bar_as_they_are(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(sys, "stderr", terminal := Terminal())
+    with _rich_display() as show:
+        show(StageStarted("loading", "LoRA style[v2]"))
+    assert "loading LoRA style[v2]" in terminal.getvalue()
+    with _progress_on_stderr() as (watch, clear):
+        watch("reading style[v3]", 0.5)
+        clear()
+    assert "reading style[v3]" in terminal.getvalue()
 
 
 def test_an_output_that_is_a_folder_is_said_before_anything_is_painted(
