@@ -68,9 +68,9 @@ def add_checkpoint_dir(
     parser.add_argument(
         "--checkpoint-dir",
         type=lambda text: str(absolute(text)),
-        metavar="DIR",
+        metavar="PATH",
         default=default,
-        help=f"an Orbax checkpoint folder (default: {unsaid})",
+        help=f"a checkpoint: its folder, or the file of its transformer (default: {unsaid})",
     )
 
 
@@ -135,7 +135,10 @@ def add_request_arguments(parser: argparse.ArgumentParser, checkpoint_dir: str |
     model = parser.add_mutually_exclusive_group()
     add_checkpoint_dir(model, checkpoint_dir)
     model.add_argument(
-        "--hf-repo", type=named, metavar="OWNER/NAME", help="a checkpoint in this layout on the Hugging Face Hub"
+        "--hf-repo",
+        type=named,
+        metavar="OWNER/NAME",
+        help="a checkpoint on the Hugging Face Hub, in any layout of --checkpoint-dir",
     )
     for field in FIELDS:
         if field.name != "checkpoint_dir" and field.name not in LORA_FIELDS:

@@ -116,7 +116,7 @@ FIELDS: tuple[Field, ...] = (
         name="checkpoint_dir",
         label="Model",
         kind="text",
-        help="A checkpoint folder. Empty: the demo model.",
+        help="A checkpoint's folder or file. Empty: the demo model.",
         blank="demo model",
     ),
     Field(

@@ -115,7 +115,7 @@ class GenerationRequest:
             `flux_engine.models.quantised`.
         step_cache: the error budget, at least 0, within which steps reuse most of the transformer's work of the last
             step that was computed in full; 0 is off. See `flux_engine.models.step_cache`.
-        checkpoint_dir: an Orbax checkpoint folder; None is the demo model.
+        checkpoint_dir: a folder or file in any layout that `flux_engine.weights.sources` knows; None is the demo model.
         loras: applied all together.
         lora_fuse: add them to the weights themselves, which takes no memory and no time in a step, but a reading of
             the model for every change of a strength; else they are computed beside the weights.

@@ -68,7 +68,7 @@ def parse_count(text: str) -> int:
 
 
 def model_of(text: str) -> str | None:
-    """The checkpoint folder that a text means, None for the demo model; the bare text where no path comes of it."""
+    """The checkpoint that a text means, None for the demo model; the bare text where no path comes of it."""
     try:
         return cast("str | None", parse("checkpoint_dir", text))
     except RequestError:

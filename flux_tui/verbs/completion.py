@@ -40,7 +40,7 @@ def run(arguments: argparse.Namespace) -> int:
     from flux_tui.command_line import parser
 
     top = parser()
-    kinds = {"DIR": shtab.DIRECTORY, "FILE": shtab.FILE, "PICTURE": shtab.FILE}
+    kinds = {"DIR": shtab.DIRECTORY, "FILE": shtab.FILE, "PATH": shtab.FILE, "PICTURE": shtab.FILE}
     for action in _actions(top):
         if action.metavar in kinds:
             action.complete = kinds[action.metavar]  # type: ignore[attr-defined]

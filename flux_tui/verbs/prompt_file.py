@@ -99,5 +99,5 @@ def _folder(value: object) -> str | None:
     if value is None or value == "":
         return None
     if not isinstance(value, str):
-        raise RequestError(f"checkpoint_dir is {value!r}; expected text.", hint="Name a checkpoint folder.")
+        raise RequestError(f"checkpoint_dir is {value!r}; expected text.", hint="Name a checkpoint's folder or file.")
     return os.path.abspath(os.path.expanduser(value))

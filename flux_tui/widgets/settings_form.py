@@ -74,7 +74,7 @@ class SettingsForm(FieldRows):
 
     @property
     def model(self) -> str | None:
-        """The checkpoint folder; None is the demo model."""
+        """The checkpoint's folder or file; None is the demo model."""
         return self._model
 
     @property

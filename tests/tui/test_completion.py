@@ -80,6 +80,7 @@ def test_verbs_flags_choices_and_files_are_completed(shell: str, script: Path, t
         check("flux-tui generate --integrator dp", "dpmpp_2s")
         check(f"flux-tui generate --prompts {tmp_path}/files/hi", "hills.txt")
         check(f"flux-tui replay {tmp_path}/files/hi", "hills.txt")
+        check(f"flux-tui generate --checkpoint-dir {tmp_path}/files/hi", "hills.txt")
         check("flux-tui completion z", "zsh")
 
 
