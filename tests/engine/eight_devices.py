@@ -20,6 +20,7 @@ from flux_engine.errors import NotEnoughMemory, RequestError
 from flux_engine.programs import Picture
 from flux_engine.request import LoraUse
 from flux_engine.residency import ENCODERS, Residency
+from flux_engine.sharding import Places
 from flux_engine.where import parse_mesh
 
 SIZE = {"height": 64, "width": 48}
@@ -64,8 +65,7 @@ def main(checkpoint: Path, lora: str, shares: list[str], pictures: list[str]) ->
             "pictures": together[1].addressable_shards[0].data.nbytes / together[1].nbytes,
             "planned": planned(made, way.partition("+")[2] or "full"),
             "refused": refused(made),
-            "too large": too_large(made),
-            "waiting": waiting(made, way.partition("+")[2] or "full"),
+            **nothing_compiled(made, way.partition("+")[2] or "full"),
         }
     print(json.dumps(found))
 
@@ -87,6 +87,21 @@ def planned(made: FluxModelLoader, weights: Any) -> int:
     picture = Picture(dtype=made.dtype, batch_size=BATCH, text_tokens=text_tokens, weights=weights, **SIZE)
     plan = planning.plan(made.configs, picture, places=made.places, free=planning.Memory(device=None, host=0))
     return plan.stages[1].networks["transformer"]
+
+
+def nothing_compiled(made: FluxModelLoader, weights: Any) -> dict[str, Any]:
+    """What plans say if programs need 100 bytes for each pixel."""
+
+    def working(configs: Any, picture: Picture, residency: Residency, places: Places) -> dict[str, int]:
+        places.latents(picture.batch_size, picture.height // 16)
+        return dict.fromkeys(planning.STAGES, 100 * picture.batch_size * picture.height * picture.width)
+
+    with pytest.MonkeyPatch.context() as patched:
+        patched.setattr(planning, "_working", working)
+        planning._stages.cache_clear()
+        found = {"too large": too_large(made), "waiting": waiting(made, weights)}
+        planning._stages.cache_clear()
+    return found
 
 
 def too_large(made: FluxModelLoader) -> list[str]:

@@ -121,7 +121,7 @@ plain = GenerationRequest(
 reading = {"jit__lambda", "jit_put_block"}  # into stacks of weights
 emptying = {"jit_broadcast_in_dim", "jit__multi_slice"}  # a step cache
 anew = {}
-for mesh, step_cache in ("data=2", 0), ("tensor=2", 0), ("sequence=2", 0), ("sequence=2", 0.1):
+for mesh, step_cache in ("data=2", 0), ("tensor=2", 0), ("sequence=2", 0.1):
     engine = Engine(mesh=parse_mesh(mesh))
     request = replace(plain, step_cache=step_cache)
     list(engine.warm(request))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import replace
 from types import SimpleNamespace
 from typing import Any
@@ -37,7 +38,16 @@ def stages(*arguments: object) -> dict[str, planning.Stage]:
     return {stage.name: stage for stage in planned(*arguments).stages}  # type: ignore[arg-type]
 
 
-@pytest.mark.usefixtures("no_garbage_collection")
+@pytest.fixture
+def weights_alone(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    """No program is compiled to know what it needs."""
+    monkeypatch.setattr(planning, "_working", lambda *arguments: dict.fromkeys(planning.STAGES, 0))
+    planning._stages.cache_clear()
+    yield
+    planning._stages.cache_clear()
+
+
+@pytest.mark.usefixtures("no_garbage_collection", "weights_alone")
 @pytest.mark.parametrize("weights", ["full", "int4"])
 @pytest.mark.parametrize("residency", [RESIDENCIES[0], Residency(encoders="host", modulations="host", blocks="host")])
 def test_weights_are_planned_to_the_byte(residency: Residency, weights: Any) -> None:
@@ -142,6 +152,7 @@ def test_what_is_roomy_fits() -> None:
 
 def test_the_engine_refuses_before_anything_is_read(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(planning, "free_memory", lambda places, held, waiting: Memory(device=10**6, host=0))
+    monkeypatch.setattr(planning, "can_fit", lambda *arguments: False)
     heard: list[object] = []
     with pytest.raises(NotEnoughMemory):
         for event in Engine().generate(GenerationRequest(prompt="fog", width=64, height=64), heard.append):
@@ -170,10 +181,18 @@ def test_weights_that_are_there_already_are_used_again(monkeypatch: pytest.Monke
     assert free_memory(card, held=50, waiting=250) == Memory(device=80, host=None)
 
 
-def test_the_stage_that_is_named_is_one_that_does_not_fit() -> None:
+def test_the_stage_that_is_named_is_one_that_does_not_fit(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(planning, "can_fit", lambda *arguments: False)
     prompt = planning.Stage(name="prompt", networks={"t5_text": 100}, working_bytes=0)
     steps = planning.Stage(name="steps", networks={"transformer": 60}, working_bytes=35)  # 14 more are packed
-    found = replace(planned(), stages=(prompt, steps), free=Memory(device=110, host=0, program=1))
+    found = Plan(
+        picture=PICTURE,
+        places=CPU,
+        residency=RESIDENCIES[-1],
+        stages=(prompt, steps),
+        waiting={},
+        free=Memory(device=110, host=0, program=1),
+    )
     assert found.fits(prompt) and prompt.peak_bytes > steps.peak_bytes
     with pytest.raises(NotEnoughMemory, match="in the stage 'steps'"):
         check(found, CONFIGS, CPU)

@@ -18,6 +18,7 @@ from flux_engine.models.quantised import QuantisedKernel
 from flux_engine.sharding import Places, latents_sharding, make_mesh, weight_sharding
 from flux_engine.weights.lora_apply import beside
 from flux_engine.where import MeshSizes
+from flux_tui.locks import locked
 from tests.engine.test_loras import STYLE, write
 
 PROGRAM = Path(__file__).with_name("eight_devices.py")
@@ -33,7 +34,19 @@ PICTURES = {"sequence=2": (1 / 2, 1.0), "data=2,sequence=2,tensor=2": (1 / 4, 1 
 
 
 @pytest.fixture(scope="module")
-def found(checkpoint: Path, tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any]:
+def found(checkpoint: Path, tmp_path_factory: pytest.TempPathFactory, worker_id: str) -> dict[str, Any]:
+    if worker_id == "master":
+        return meshes(checkpoint, tmp_path_factory)
+    shared = (
+        tmp_path_factory.getbasetemp().parent / "meshes"
+    )  # of all workers, each of which may have some of the tests
+    with locked(shared):
+        if not (file := shared / "found.json").exists():
+            file.write_text(json.dumps(meshes(checkpoint, tmp_path_factory)))
+        return json.loads(file.read_text())
+
+
+def meshes(checkpoint: Path, tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any]:
     lora = write(tmp_path_factory.mktemp("loras") / "style.safetensors", STYLE)
     command = [sys.executable, str(PROGRAM), str(checkpoint), lora, " ".join(SHARES), " ".join(PICTURES)]
     root = PROGRAM.parents[2]
