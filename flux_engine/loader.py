@@ -299,10 +299,9 @@ class FluxModelLoader:
         """The linear map [C + 1, 3] from latents to colours for previews; see `flux_engine.preview`."""
         factors = self.known_latent_rgb_factors()
         if factors is None:
+            encode, whole = compiled.encode_images, self.places.whole
             factors = self._latent_rgb = fit_to_colour_fields(
-                lambda images: on_host(
-                    compiled.encode_images(*self.load("vae"), put((images + 1) / 2, self.places.whole))
-                )
+                lambda images: on_host(encode(*self.load("vae"), put((images + 1) / 2, whole)))
             )
         return factors
 

@@ -34,6 +34,14 @@ def shows(driver: Driver, seed: int) -> bool:
     return shown is not None and shown.record.request.seed == seed and f"seed {seed}" in driver.screen.stage.text
 
 
+async def to_the_newest(driver: Driver, pane: str) -> None:
+    """To the newest of `old`, with the focus in that pane."""
+    await driver.press("escape", "5", "home")
+    await driver.until(lambda: shows(driver, 2))
+    if pane == "picture":
+        await driver.press("enter")
+
+
 def test_a_picture_goes_to_the_trash_and_comes_back_as_it_was(gallery: Gallery, old: list[Path]) -> None:
     before = saved_pictures(gallery)
     trash.discard(gallery.root, old[1])
@@ -61,10 +69,7 @@ async def test_delete_shows_the_next_picture_and_u_brings_the_others_back(
     gallery: Gallery, old: list[Path], pane: str
 ) -> None:
     async with running(gallery) as driver:
-        await driver.press("escape", "5", "home")
-        await driver.until(lambda: shows(driver, 2))
-        if pane == "picture":
-            await driver.press("enter")
+        await to_the_newest(driver, pane)
         await driver.press("delete")
         await driver.until(lambda: shows(driver, 1) and not old[0].exists())
         await driver.until(lambda: driver.status == f"{name_of(old[0])} is in the trash. u brings it back.")
@@ -81,10 +86,7 @@ async def test_keys_in_a_burst_throw_away_one_picture_after_another(
     gallery: Gallery, old: list[Path], pane: str
 ) -> None:
     async with running(gallery) as driver:
-        await driver.press("escape", "5", "home")
-        await driver.until(lambda: shows(driver, 2))
-        if pane == "picture":
-            await driver.press("enter")
+        await to_the_newest(driver, pane)
         screen = driver.screen
         discard = screen.history.action_discard if pane == "history" else screen.album.discard_shown
         discard()  # before anything that follows is done
@@ -97,8 +99,7 @@ async def test_a_key_right_after_an_arrow_is_for_the_picture_that_it_leads_to(
     gallery: Gallery, old: list[Path]
 ) -> None:
     async with running(gallery) as driver:
-        await driver.press("escape", "5", "home", "enter")
-        await driver.until(lambda: shows(driver, 2))
+        await to_the_newest(driver, "picture")
         driver.screen.album.walk(1)
         driver.screen.album.star_shown()
         driver.screen.album.discard_shown()
